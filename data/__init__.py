@@ -1,0 +1,1 @@
+"""Benchmark cards: sources, counts, grids of the published features."""

@@ -1,0 +1,7 @@
+"""`python -m tal`."""
+
+import sys
+
+from tal.cli import main
+
+sys.exit(main())

@@ -1,0 +1,74 @@
+"""The one record type that every annotation reader gives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tal.boxes import Tube
+from tal.segments import Segments
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A sentence and the spans of video that answer it, seconds."""
+
+    text: str
+    spans_s: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoRecord:
+    """What is known of one video. Instances are as published, faults included.
+
+    Args:
+        video: The id.
+        duration_s: Seconds; None where the annotations do not say.
+        fps: The rate that the annotations state, if any; never used to convert frame times.
+        subset: The split's name as written in the file ("" if none).
+        path: The media file, where the annotations name one.
+        instances: Segments and labels; `extra` holds what else a format gives per instance.
+        moments: Sentences with spans.
+        tubes: Boxes per actor and time.
+        cycles_s: Repetition cycles: (start, end) in seconds, per instance row that has any.
+        steps: Class names in the order in which the video shows them.
+        quality: Execution score in [0, 1].
+    """
+
+    video: str
+    duration_s: float | None = None
+    fps: float | None = None
+    subset: str = ""
+    path: str | None = None
+    instances: Segments = field(default_factory=Segments.empty)
+    moments: tuple[Moment, ...] = ()
+    tubes: tuple[Tube, ...] = ()
+    cycles_s: Mapping[int, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
+    quality: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotations:
+    """Annotations of a set of videos; every record's instances share the one class list.
+
+    Args:
+        classes: The class names; a label is an index into them.
+        videos: id -> record, in the file's order.
+        source: The file that they were read from.
+        format: The reader's name.
+    """
+
+    classes: tuple[str, ...]
+    videos: Mapping[str, VideoRecord]
+    source: str = ""
+    format: str = ""
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    @property
+    def subsets(self) -> dict[str, int]:
+        """Number of videos per split, in order of appearance."""
+        counts: dict[str, int] = {}
+        for record in self.videos.values():
+            counts[record.subset] = counts.get(record.subset, 0) + 1
+        return counts

@@ -1,0 +1,1 @@
+"""Benchmarks, one file each: splits, classes and protocol as data."""

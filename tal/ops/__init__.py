@@ -1,0 +1,1 @@
+"""Segment operations: NMS, local attention, assignment."""

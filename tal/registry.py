@@ -1,0 +1,80 @@
+"""What there is, by name, without importing any of it: name -> "module:object" and one line of description.
+
+A new method, backbone family or benchmark adds its one line here and nothing else.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from tal.errors import unknown_name
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name: where its object is ("module:object"), and what it is in one line."""
+
+    target: str
+    about: str
+
+    def load(self) -> Any:
+        """Import the module and return the object."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(import_module(module), attribute)
+
+
+class Registry(Mapping[str, Entry]):
+    """A lazy table of one kind of thing."""
+
+    def __init__(self, kind: str, entries: Mapping[str, tuple[str, str]]) -> None:
+        self.kind = kind
+        self._entries = {name: Entry(target, about) for name, (target, about) in entries.items()}
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self._entries:
+            raise unknown_name(self.kind, name, self._entries)
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def load(self, name: str) -> Any:
+        """Import and return the object called `name`.
+
+        Raises:
+            TalError: no such name; the message lists what there is and the closest names.
+        """
+        return self[name].load()
+
+
+METHODS = Registry(
+    "method",
+    {
+        "actionformer": ("tal.methods.actionformer:ActionFormer", "one-stage localizer on a transformer pyramid"),
+    },
+)
+
+BACKBONES = Registry(
+    "backbone",
+    {
+        "tiny": ("tal.backbones.tiny:build", "small video network whose weights ship with the package"),
+        "open_clip": ("tal.backbones.openclip:build", "image towers of open_clip models, a vector per frame"),
+        "torchvision": ("tal.backbones.torchvision:build", "video networks of torchvision, a vector per clip"),
+    },
+)
+
+PROTOCOLS = Registry(
+    "protocol",
+    {
+        "thumos14": ("tal.datasets.thumos14:PROTOCOL", "THUMOS14 temporal detection, mAP at tIoU 0.3 to 0.7"),
+        "activitynet": ("tal.datasets.activitynet:PROTOCOL", "ActivityNet-1.3 detection, mAP at tIoU 0.5 to 0.95"),
+        "generic": ("tal.datasets.generic:PROTOCOL", "any set of one's own, mAP at tIoU of choice"),
+    },
+)
