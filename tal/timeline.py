@@ -11,7 +11,7 @@ from tal.errors import GridError
 
 Floats = NDArray[np.float64]
 
-_COMMON_RATES = (10.0, 12.5, 15.0, 24.0, 25.0, 30.0, 50.0, 60.0)
+_COMMON_RATES = (30.0, 25.0, 15.0, 10.0, 24.0, 60.0, 50.0, 12.5)  # the likelier first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +137,10 @@ def _likely_cause(ratio: float) -> str:
             return f"the stride is {multiple:g} times too long"
         if abs(ratio * multiple - 1) < 0.03:
             return f"the stride is {multiple:g} times too short, or the features cover part of the video"
-    pairs = ((true, said) for true in _COMMON_RATES for said in _COMMON_RATES if true != said)
-    best = min(pairs, key=lambda pair: abs(ratio * pair[1] / pair[0] - 1))
-    if abs(ratio * best[1] / best[0] - 1) < 0.015:
-        return f"features extracted at {best[0]:g} frames per second are described as {best[1]:g} (or a like ratio)"
+    for true in _COMMON_RATES:
+        for said in _COMMON_RATES:
+            if true != said and abs(ratio * said / true - 1) < 0.015:
+                return f"features of {true:g} frames per second are described as of {said:g}, or a like ratio"
     if ratio < 1:
         return "the features stop early: an interrupted extraction or a truncated video"
     return "features of another video, or of an untrimmed version of it"
