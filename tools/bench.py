@@ -1,0 +1,29 @@
+"""Benchmarks: `python tools/bench.py nms|evaluate|train|extract [--help]`.
+
+Each prints medians and ratios against a named baseline that is measured in the same run.
+"""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+BENCHMARKS = {
+    "nms": "soft NMS and voting against plain torch loops",
+    "evaluate": "detection mAP against a plain per-prediction reference, and the whole command",
+    "train": "an ActionFormer training step against the original's chunked attention",
+    "extract": "extraction against decode-only and network-only rates",
+}
+
+
+def main(words: list[str]) -> int:
+    """Run the benchmark that the first word names."""
+    if not words or words[0] not in BENCHMARKS:
+        print(__doc__)
+        print("\n".join(f"  {name:<10}{about}" for name, about in BENCHMARKS.items()))
+        return 0 if words and words[0] in ("-h", "--help") else 2
+    sys.path.insert(0, str(Path(__file__).parent))
+    return import_module(f"bench_{words[0]}").main(words[1:]) or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
