@@ -1,1 +1,64 @@
+"""Video in and out: facts of a file, its frames with their times, and ids. Decoders load when one is used."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tal.registry import Registry
+from tal.video.base import AudioInfo, Frames, Resize, VideoInfo, VideoReader
+from tal.video.files import SUFFIXES, list_videos
+from tal.video.ids import assign_ids, safe_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "DECODERS",
+    "SUFFIXES",
+    "AudioInfo",
+    "Frames",
+    "Resize",
+    "VideoInfo",
+    "VideoReader",
+    "assign_ids",
+    "list_videos",
+    "open_video",
+    "probe",
+    "safe_name",
+]
+
+DECODERS = Registry("decoder", {"pyav": ("tal.video.pyav:PyAVReader", "FFmpeg as PyAV's wheel carries it")})
+
+
+def probe(path: Path | str, *, stream_idx: int | None = None) -> VideoInfo:
+    """Facts of a video, from its packets.
+
+    Args:
+        path: The file.
+        stream_idx: Position of a stream in the file; FFmpeg's best video stream if None.
+
+    Raises:
+        VideoError: the file cannot be opened, or holds no video that can be decoded.
+    """
+    from tal.video.scan import scan
+
+    return scan(path, stream_idx=stream_idx)[0]
+
+
+def open_video(
+    path: Path | str, *, resize: Resize | None = None, stream_idx: int | None = None, decoder: str = "pyav"
+) -> VideoReader:
+    """Open a video for reading frames.
+
+    Args:
+        path: The file.
+        resize: Size of the delivered frames; as shown by a player if None.
+        stream_idx: Position of a stream in the file; FFmpeg's best video stream if None.
+        decoder: A name in `DECODERS`.
+
+    Raises:
+        VideoError: the file cannot be opened, or holds no video that can be decoded.
+        TalError: no such decoder, or a resize that contradicts itself.
+    """
+    reader: VideoReader = DECODERS.load(decoder)(path, resize=resize, stream_idx=stream_idx)
+    return reader

@@ -1,0 +1,119 @@
+"""Opening a file with FFmpeg, with one clear error for every way in which that fails."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+
+from tal.errors import VideoError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+# Formats in which FFmpeg shows a text as a film, a picture as a film of one frame, or follows a script to other files.
+_NOT_VIDEO = {"tty": "a text file", "concat": "a list of other files", "hls": "a playlist", "dash": "a playlist"}
+_JUMP_BACK_S = 1.0
+
+
+def open_container(path: Path | str) -> InputContainer:
+    """The open file.
+
+    Raises:
+        VideoError: stage "open", with the reason and what to do.
+    """
+    _check_file(Path(path))
+    try:
+        # "file:" keeps a name such as "concat:..." from being a protocol; the list keeps a file from naming others.
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(
+            path,
+            "open",
+            error_text(error),
+            cause="not a video file, or one that was cut off before its index was written",
+            todo="play it with another program; if that fails too, copy or download it again",
+        ) from error
+    name = container.format.name
+    kind = _NOT_VIDEO.get(name, "a picture" if name.startswith("image2") or name.endswith("_pipe") else "")
+    if kind:
+        container.close()
+        raise VideoError(path, "open", f"{kind}, not a video", todo="give a video file")
+    return container
+
+
+def _check_file(path: Path) -> None:
+    todo = "check the path"
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise VideoError(path, "open", "no such file", todo=todo) from None
+    except (OSError, ValueError) as error:
+        raise VideoError(path, "open", str(error), cause="a name or place that cannot be read", todo=todo) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise VideoError(path, "open", "a folder, not a file", todo="name the files in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise VideoError(path, "open", "not a regular file", todo="copy its content to a file first")
+    if status.st_size == 0:
+        cause = "an interrupted download or copy"
+        raise VideoError(path, "open", "the file is empty (0 bytes)", cause=cause, todo="copy or download it again")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise VideoError(path, "open", reason, cause="the file's permissions", todo="make it readable") from error
+
+
+def choose_stream(container: InputContainer, path: Path | str, stream_idx: int | None) -> VideoStream:
+    """The stream at `stream_idx`, or FFmpeg's best video stream.
+
+    Raises:
+        VideoError: no video stream, or none at that position.
+    """
+    videos = {stream.index: stream for stream in container.streams.video}
+    kinds = [f"{stream.index}: {stream.type}" for stream in container.streams]
+    if not videos:
+        found = ", ".join(kinds) or "nothing"
+        raise VideoError(path, "open", f"no video stream (found {found})", cause="a sound file", todo="give a video")
+    if stream_idx is not None and stream_idx not in videos:
+        reason = f"stream {stream_idx} is not a video stream (found {', '.join(kinds)})"
+        raise VideoError(path, "open", reason, todo=f"choose one of {sorted(videos)}")
+    best = container.streams.best("video") if stream_idx is None else videos[stream_idx]
+    stream = videos[best.index] if best is not None else next(iter(videos.values()))
+    if stream.codec_context is None:
+        raise VideoError(path, "open", f"stream {stream.index} is in a codec that FFmpeg does not know")
+    return stream
+
+
+def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """The stream's packets that hold data; where time stamps jump back, later ones are moved to go on from there.
+
+    Transport streams that were joined start again at other time stamps; everything else passes unchanged.
+
+    Raises:
+        av.error.FFmpegError: the container cannot be read any further.
+    """
+    tick_s = float(stream.time_base or 1)
+    offset, last, step = 0, None, 1
+    for packet in container.demux(stream):
+        if packet.size == 0:
+            continue
+        dts = packet.dts
+        if dts is not None:
+            if last is not None and (dts + offset - last) * tick_s < -_JUMP_BACK_S:
+                offset = last + step - dts
+            if offset:
+                packet.dts = dts + offset
+                packet.pts = None if packet.pts is None else packet.pts + offset
+            last, step = dts + offset, packet.duration or step
+        yield packet
+
+
+def error_text(error: Exception) -> str:
+    """FFmpeg's message without number, place and file name."""
+    return (getattr(error, "strerror", None) or str(error)).strip()
