@@ -1,0 +1,93 @@
+"""Opening annotation and prediction files: every way in which that fails gives one clear error."""
+
+import gc
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from tal.errors import AnnotationError
+
+_PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_BINARY = {
+    b"PK\x03\x04": "a zip archive (a spreadsheet or a .pt file?)",
+    b"\x1f\x8b": "gzip-compressed",
+    b"%PDF": "a pdf",
+}
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """The file's content.
+
+    Raises:
+        AnnotationError: missing, a folder, unreadable, empty, or a kind that is never read (pickle, archive).
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        beside = sorted(each.name for each in path.parent.iterdir() if each.is_file()) if path.parent.is_dir() else []
+        said = f"in that folder: {', '.join(beside[:8])}" if beside else f"there is no folder {path.parent}"
+        raise AnnotationError(f"{path}: no such file", todo=said if beside else f"check the path; {said}") from None
+    except IsADirectoryError:
+        raise AnnotationError(f"{path} is a folder", expected="a file with annotations or predictions") from None
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be read: {error.strerror}") from error
+    if not content.strip():
+        raise AnnotationError(f"{path} is empty", cause="an interrupted download or write", todo="get the file again")
+    if content.startswith(_PICKLE_STARTS):
+        raise AnnotationError(
+            f"{path} is a Python pickle",
+            expected="JSON, CSV or XML",
+            cause="some repositories ship predictions as .pkl",
+            todo="convert it to JSON where you trust it; loading a pickle can run any code",
+        )
+    for start, kind in _BINARY.items():
+        if content.startswith(start):
+            raise AnnotationError(
+                f"{path} is {kind}", expected="JSON, CSV or XML text", todo="unpack or export it first"
+            )
+    return content
+
+
+def sha256(content: bytes) -> str:
+    """Hex digest."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def to_text(content: bytes, path: Path | str) -> str:
+    """UTF-8 text (UTF-16 with a byte order mark too, as spreadsheets export it)."""
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        return content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise AnnotationError(
+            f"{path}: not UTF-8 text: byte {error.start} is 0x{content[error.start]:02x}",
+            cause="a binary file, or text in another encoding",
+            todo="save it as UTF-8",
+        ) from None
+
+
+def to_json(content: bytes, path: Path | str) -> Any:
+    """The parsed JSON.
+
+    Raises:
+        AnnotationError: not JSON, with line and column, or truncated.
+    """
+    text = to_text(content, path)
+    was_enabled = gc.isenabled()
+    gc.disable()  # Millions of small objects are made and none is freed: the collector only costs time.
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        truncated = error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated")
+        raise AnnotationError(
+            f"{path}: not valid JSON at line {error.lineno}, column {error.colno} "
+            f"(character {error.pos} of {len(text)}): {error.msg}",
+            cause="the file is truncated: an interrupted download or write" if truncated else "",
+        ) from None
+    except RecursionError:
+        raise AnnotationError(f"{path}: JSON nested too deeply", cause="not an annotation file") from None
+    finally:
+        if was_enabled:
+            gc.enable()

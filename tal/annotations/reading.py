@@ -1,0 +1,95 @@
+"""The one door for annotation files: the format is told by the content, and every reader gives the same records."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tal.annotations import activitynet, files, label_studio, via
+from tal.annotations.records import Annotations
+from tal.errors import AnnotationError
+from tal.registry import Registry
+
+FORMATS = Registry(
+    "annotation format",
+    {
+        "activitynet": ("tal.annotations.activitynet:parse", "ActivityNet-style JSON: THUMOS14, HACS, FineAction, ..."),
+        "csv": ("tal.annotations.csv:parse", "a table with video, start, end, label"),
+        "epic": ("tal.annotations.epic:parse_action", "EPIC-KITCHENS CSV, action classes (verb,noun)"),
+        "epic-verb": ("tal.annotations.epic:parse_verb", "EPIC-KITCHENS CSV, verb classes"),
+        "epic-noun": ("tal.annotations.epic:parse_noun", "EPIC-KITCHENS CSV, noun classes"),
+        "elan": ("tal.annotations.elan:parse", "ELAN .eaf"),
+        "label-studio": ("tal.annotations.label_studio:parse", "Label Studio JSON and JSON-MIN exports of videos"),
+        "via": ("tal.annotations.via:parse", "VGG Image Annotator 3 projects: temporal segments"),
+    },
+)
+_JSON_FORMATS = ("activitynet", "label-studio", "via")
+
+
+def read_annotations(
+    path: Path | str,
+    *,
+    format: str = "auto",  # noqa: A002
+    classes: Sequence[str] | None = None,
+) -> Annotations:
+    """Read an annotation file.
+
+    Args:
+        path: The file.
+        format: A name in `FORMATS`, or "auto" to tell by suffix and content.
+        classes: The class list to use; by default the file's own. Labels outside it become faults (label -1).
+
+    Raises:
+        AnnotationError: missing, empty, damaged, or of no known format.
+    """
+    return parse_annotations(files.read_bytes(path), path, format=format, classes=classes)
+
+
+def parse_annotations(
+    content: bytes,
+    path: Path | str,
+    *,
+    format: str = "auto",  # noqa: A002
+    classes: Sequence[str] | None = None,
+) -> Annotations:
+    """`read_annotations` of a file's content that is at hand; `path` tells the suffix and is named in messages."""
+    if format != "auto":
+        load = FORMATS.load(format)
+        parsed = files.to_json(content, path) if format in _JSON_FORMATS else files.to_text(content, path)
+    else:
+        name, parsed = _detected(content, Path(path))
+        load = FORMATS.load(name)
+    return load(parsed, source=str(path), classes=classes)
+
+
+def _detected(content: bytes, path: Path) -> tuple[str, Any]:
+    """(format name, parsed content)."""
+    start = content[:1000].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start[:1] in (b"{", b"["):
+        data = files.to_json(content, path)
+        return _json_format(data, path), data
+    text = files.to_text(content, path)
+    if start[:1] == b"<":
+        if "<ANNOTATION_DOCUMENT" in text[:4000]:
+            return "elan", text
+        raise AnnotationError(f"{path}: XML, but not an ELAN document", expected=_expected())
+    header = {cell.strip().strip('"').lower() for cell in text.splitlines()[0].split(",")}
+    return ("epic" if {"narration_id", "verb_class", "noun_class"} & header else "csv"), text
+
+
+def _json_format(data: Any, path: Path) -> str:
+    for name, reader in (("activitynet", activitynet), ("via", via), ("label-studio", label_studio)):
+        if reader.looks_like(data):
+            return name
+    if isinstance(data, dict) and ("results" in data or "database" in data):
+        raise AnnotationError(
+            f"{path} holds predictions, not annotations",
+            expected=_expected(),
+            cause="the two files were exchanged",
+            todo="give the annotations where annotations are asked for",
+        )
+    keys = f"an object with keys {', '.join(map(str, list(data)[:6]))}" if isinstance(data, dict) else "a list"
+    raise AnnotationError(f"{path}: JSON of an unknown kind: {keys}", expected=_expected())
+
+
+def _expected() -> str:
+    return "one of: " + "; ".join(f"{name} ({entry.about})" for name, entry in FORMATS.items())

@@ -1,0 +1,77 @@
+"""VGG Image Annotator 3 projects (.json): temporal segments of videos (robots.ox.ac.uk/~vgg/software/via).
+
+A metadata entry with two times in `z` and no region in `xy` is an instance; its label is its first attribute that has a
+value (an option's text where the attribute has options; a checkbox's several options are several instances).
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tal.annotations.build import RawVideo, build, seconds
+from tal.annotations.csv import video_id
+from tal.annotations.records import Annotations
+from tal.errors import AnnotationError
+
+_logger = logging.getLogger(__name__)
+
+
+def looks_like(data: Any) -> bool:
+    """Whether parsed JSON is a VIA project, of version 2 (refused by `parse`) or 3."""
+    return isinstance(data, dict) and ({"metadata", "file", "attribute"} <= set(data) or "_via_img_metadata" in data)
+
+
+def parse(data: Any, *, source: str, classes: Sequence[str] | None = None) -> Annotations:
+    """Records from parsed JSON.
+
+    Raises:
+        AnnotationError: a VIA 2 project, or an entry that cannot be read.
+    """
+    if not looks_like(data) or "_via_img_metadata" in data:
+        raise AnnotationError(
+            f"{source}: not a VIA 3 project",
+            expected="the project JSON of VIA 3 (file, attribute, metadata)",
+            cause="VIA 2 annotates images and has no time" if isinstance(data, dict) else "",
+        )
+    views = data.get("view") or {}
+    names = {fid: str(entry.get("fname") or entry.get("src") or "") for fid, entry in data["file"].items()}
+    videos: dict[str, RawVideo] = {}
+    of_view: dict[str, str] = {}
+    for view in views or names:
+        fids = (views.get(view) or {}).get("fid_list") or [view]
+        name = names.get(str(fids[0]), "")
+        if not name:
+            raise AnnotationError(f"{source}: view {view!r} names no file")
+        of_view[str(view)] = video_id(name.rsplit("/", 1)[-1])
+        videos.setdefault(of_view[str(view)], RawVideo(path=name))
+    skipped = 0
+    for key, entry in data["metadata"].items():
+        times = entry.get("z") or []
+        if len(times) != 2 or entry.get("xy"):
+            skipped += 1
+            continue
+        where = f"{source}: metadata {key!r}"
+        video = of_view.get(str(entry.get("vid")))
+        if video is None:
+            raise AnnotationError(f"{where}: of view {entry.get('vid')!r}, which the project does not have")
+        for label in _labels(entry.get("av") or {}, data["attribute"]):
+            videos[video].add(seconds(times[0], where), seconds(times[1], where), label)
+    if skipped:
+        _logger.warning("%s: %d regions and single frames were left out: they are not segments", source, skipped)
+    return build(videos, source=source, reader="via", classes=classes)
+
+
+def _labels(values: Mapping[str, Any], attributes: Mapping[str, Any]) -> list[str]:
+    """Class names of one entry: of the first attribute, in the project's order, that has a value."""
+    for attribute_id, attribute in attributes.items():
+        value = str(values.get(attribute_id, "")).strip()
+        if not value:
+            continue
+        options = attribute.get("options") or {}
+        if value in options:
+            return [str(options[value])]
+        parts = value.split(",")
+        if len(parts) > 1 and all(part in options for part in parts):
+            return [str(options[part]) for part in parts]
+        return [value]
+    return [""]
