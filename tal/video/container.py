@@ -90,23 +90,30 @@ def choose_stream(container: InputContainer, path: Path | str, stream_idx: int |
     return stream
 
 
-def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+def packets(
+    container: InputContainer, stream: VideoStream, jumps: list[int] | None = None
+) -> Iterator[Packet[VideoStream]]:
     """The stream's packets that hold data; where time stamps jump back, later ones are moved to go on from there.
 
     Transport streams that were joined start again at other time stamps; everything else passes unchanged.
+
+    Args:
+        jumps: Receives the positions of packets at which time stamps jump back.
 
     Raises:
         av.error.FFmpegError: the container cannot be read any further.
     """
     tick_s = float(stream.time_base or 1)
     offset, last, step = 0, None, 1
-    for packet in container.demux(stream):
+    for number, packet in enumerate(container.demux(stream)):
         if packet.size == 0:
             continue
         dts = packet.dts
         if dts is not None:
             if last is not None and (dts + offset - last) * tick_s < -_JUMP_BACK_S:
                 offset = last + step - dts
+                if jumps is not None:
+                    jumps.append(number)
             if offset:
                 packet.dts = dts + offset
                 packet.pts = None if packet.pts is None else packet.pts + offset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import av
@@ -65,7 +65,8 @@ def scan(path: Path | str, *, stream_idx: int | None = None) -> tuple[VideoInfo,
     first = _first_frame(path, stream_idx)
     ticks, index, notes = _timeline(found, facts, container_name)
     times_s = np.asarray((ticks - index.start) * index.time_base_s, np.float64)
-    duration_s = float(times_s[-1]) + _last_duration_s(found, times_s, index.time_base_s, facts.rate)
+    last = _last_duration(found, ticks, index.time_base_s, facts.rate) if index.stamped else 1
+    duration_s = float((ticks[-1] - index.start + last) * index.time_base_s)
     width, height, turn, shape_notes = _shape(first, facts.sample_aspect_ratio)
     bits = first.format.components[0].bits
     info = VideoInfo(
@@ -127,13 +128,13 @@ class _Packets:
     longest_step: int = 0
     last_duration: tuple[int, int] = (_NO_PTS, 0)
     error: str = ""
-    joined: bool = False
+    jumps: list[int] = field(default_factory=list)
 
 
 def _read_packets(container: InputContainer, stream: VideoStream) -> _Packets:
     found = _Packets(pts=array("q"), dts=array("q"), keyframes=[])
     try:
-        for packet in packets(container, stream):
+        for packet in packets(container, stream, found.jumps):
             if packet.is_discard:
                 continue
             pts = _NO_PTS if packet.pts is None else packet.pts
@@ -166,28 +167,29 @@ def _timeline(found: _Packets, facts: _Stream, container: str) -> tuple[NDArray[
     repeated = len(ticks) - len(np.unique(ticks))
     if repeated:
         notes.append(f"{repeated} frames share their time with another")
-    swapped = guessed and stamped and bool((pts != dts).any())
+    swapped = guessed and stamped and missing == 0 and bool(np.ptp(pts - dts))
     if swapped:
         notes.append(f"{container} stores no pts: pictures stay in decoding order, their times are sorted")
+    for jump in found.jumps:
+        notes.append(f"time stamps jump back at packet {jump}: what follows is moved to go on from there")
     keyframes = np.array(sorted(found.keyframes, key=lambda pair: pair[1]), np.int64).reshape(-1, 2)
-    seekable = stamped and not swapped and missing == 0 and not found.joined and len(keyframes) > 0
+    seekable = stamped and not swapped and missing == 0 and not found.jumps and len(keyframes) > 0
     index = Index(
         time_base_s=tick_s,
         start=int(ticks[0]),
         keyframes=keyframes,
-        pictures_in_order=swapped or not stamped,
+        pictures_in_order=guessed or not stamped,
         stamped=stamped,
         seekable=seekable,
     )
     return ticks, index, notes
 
 
-def _last_duration_s(found: _Packets, times_s: NDArray[np.float64], tick_s: float, rate: float) -> float:
-    """How long the last frame is shown: as its packet says, else as those before it, else one frame at the rate."""
-    said = found.last_duration[1] * tick_s
-    if said > 0:
-        return said
-    return float(np.median(np.diff(times_s))) if len(times_s) > 1 and times_s[-1] > times_s[0] else 1 / rate
+def _last_duration(found: _Packets, ticks: NDArray[np.int64], tick_s: float, rate: float) -> float:
+    """Ticks that the last frame is shown: as its packet says, else as those before it, else one frame at the rate."""
+    if found.last_duration[1] > 0:
+        return found.last_duration[1]
+    return float(np.median(np.diff(ticks))) if ticks[-1] > ticks[0] else 1 / (rate * tick_s)
 
 
 def _is_variable(times_s: NDArray[np.float64], tick_s: float) -> bool:

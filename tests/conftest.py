@@ -1,0 +1,162 @@
+"""What tests share: small videos made on the spot, and the folder of real inputs where there is one."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+CASES = Path(__file__).parents[1] / "../shared/cases"
+TICKS_PER_S = 90_000
+BITS = 10
+
+
+def picture(number, width=64, height=48, *, seed=0):
+    """(height, width, 3) uint8: `number` as a row of black and white blocks, noise-free colours below that move."""
+    rows, columns = np.mgrid[:height, :width]
+    shades = np.stack([columns * 255 // width, rows * 255 // height, (columns + 4 * number + 37 * seed) % 256], axis=2)
+    pixels = shades.astype(np.uint8)
+    for bit in range(BITS):
+        left, right = bit * width // BITS, (bit + 1) * width // BITS
+        pixels[: height // 3, left:right] = 255 * (number >> bit & 1)
+    return pixels
+
+
+def number_in(pixels):
+    """The number that `picture` drew, read back from a decoded frame of any size."""
+    height, width = pixels.shape[:2]
+    centres = [(2 * bit + 1) * width // (2 * BITS) for bit in range(BITS)]
+    return sum(1 << bit for bit, column in enumerate(centres) if pixels[height // 6, column].mean() > 127)
+
+
+def write_video(
+    path,
+    *,
+    frames=30,
+    fps=25,
+    size=(64, 48),
+    audio=False,
+    times=None,
+    start_s=0.0,
+    rotation=0,
+    aspect=None,
+    codec="libx264",
+    pix_fmt="yuv420p",
+    gop=12,
+    b_frames=2,
+    options=None,
+):
+    """Write a video whose frame i shows the number i (see `number_in`), and return its path.
+
+    Args:
+        path: Where; the suffix decides the container.
+        frames: How many; ignored with `times`.
+        fps: Constant rate.
+        size: (width, height); odd sizes need a pix_fmt without subsampling, such as "yuv444p".
+        audio: Add a 440 Hz tone (AAC).
+        times: Seconds of every frame, for a variable rate.
+        start_s: Added to every time stamp.
+        rotation: Counterclockwise degrees, as FFmpeg's display matrix has it.
+        aspect: Sample aspect ratio, e.g. Fraction(4, 3).
+        gop, b_frames: Frames from one keyframe to the next; consecutive B-frames.
+        options: More of the encoder's.
+    """
+    import av
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    width, height = size
+    rate = Fraction(fps).limit_denominator(1001)
+    times = [number / fps for number in range(frames)] if times is None else list(times)
+    with av.open(str(path), "w") as container:
+        quality = {"crf": "1", "preset": "ultrafast", "x264-params": "scenecut=0"} if codec == "libx264" else {}
+        stream = container.add_stream(codec, rate=rate, options=quality | (options or {}))
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        stream.gop_size, stream.max_b_frames = gop, b_frames
+        tick = Fraction(1, TICKS_PER_S) if path.suffix in (".mp4", ".mov", ".mkv", ".ts") else 1 / rate
+        stream.codec_context.time_base = tick
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
+        if rotation:
+            stream.set_display_rotation(rotation)
+        sound = container.add_stream("aac", rate=16_000, layout="mono") if audio else None
+        for number, time_s in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(picture(number, width, height), format="rgb24")
+            frame.pts, frame.time_base = round((time_s + start_s) / float(tick)), tick
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        if sound is not None:
+            _write_tone(container, sound, len(times) / fps)
+    return path
+
+
+def _write_tone(container, stream, duration_s, rate=16_000):
+    import av
+
+    samples = (0.3 * np.sin(2 * np.pi * 440 * np.arange(int(duration_s * rate)) / rate)).astype(np.float32)
+    for start in range(0, len(samples), 1024):
+        frame = av.AudioFrame.from_ndarray(samples[None, start : start + 1024], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+
+
+@pytest.fixture(scope="session")
+def make_video():
+    """`write_video`, the function."""
+    return write_video
+
+
+@pytest.fixture(scope="session")
+def read_number():
+    """`number_in`, the function: which frame of `make_video` a picture is."""
+    return number_in
+
+
+@pytest.fixture
+def bad_videos(tmp_path):
+    """Name -> a file or path that is no usable video, one of each kind."""
+    folder = tmp_path / "bad"
+    whole = write_video(folder / "whole.mp4", frames=40)
+    data = whole.read_bytes()
+    files = {
+        "missing": folder / "missing.mp4",
+        "empty": folder / "empty.mp4",
+        "text": folder / "text.mp4",
+        "subtitles": folder / "film.txt",
+        "picture": folder / "picture.mp4",
+        "noise": folder / "noise.mkv",
+        "index_cut_off": folder / "cut.mp4",
+        "sound_only": folder / "sound.m4a",
+        "folder": folder,
+    }
+    files["empty"].write_bytes(b"")
+    files["text"].write_text("this is not a video\n" * 50)
+    files["subtitles"].write_text("1\n00:00:01,000 --> 00:00:02,000\nhello\n")
+    files["noise"].write_bytes(np.random.default_rng(0).bytes(20_000))
+    files["index_cut_off"].write_bytes(data[: data.rindex(b"moov") - 100])
+    _write_picture(files["picture"])
+    _write_sound(files["sound_only"])
+    whole.unlink()
+    return files
+
+
+def _write_picture(path):
+    from PIL import Image
+
+    Image.fromarray(picture(1)).save(path, format="PNG")
+
+
+def _write_sound(path):
+    import av
+
+    with av.open(str(path), "w") as container:
+        _write_tone(container, container.add_stream("aac", rate=16_000, layout="mono"), 1.0)
+
+
+@pytest.fixture(scope="session")
+def cases():
+    """The folder of real inputs; skips where it is absent."""
+    if not CASES.is_dir():
+        pytest.skip(f"{CASES} is absent: tests on real inputs need it")
+    return CASES
