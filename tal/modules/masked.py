@@ -1,0 +1,80 @@
+"""Layers on (B, C, T) sequences of which only a part is valid: convolution, normalisation, pooling, residual scaling."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def downsample_mask(mask: Tensor, stride: int) -> Tensor:
+    """(B, 1, T) bool to (B, 1, ceil(T / stride)): a position is valid where the first one under it is."""
+    return mask if stride == 1 else mask[..., ::stride]
+
+
+class MaskedConv(nn.Conv1d):
+    """Convolution with an odd kernel, padded to keep T (or divide it by the stride), zero where the mask is False.
+
+    The output is masked, not the input: the valid end sees whatever the layer before left in the first padded position.
+    """
+
+    def __init__(
+        self, in_width: int, width: int, kernel_size: int, *, stride: int = 1, groups: int = 1, bias: bool = True
+    ) -> None:
+        super().__init__(
+            in_width, width, kernel_size, stride=stride, padding=kernel_size // 2, groups=groups, bias=bias
+        )
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, C_in, T), mask (B, 1, T') of the output -> (B, C, T')."""
+        return super().forward(x) * mask
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of (B, C, T)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, eps=1e-5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) -> (B, C, T)."""
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class MaxPoolSkip(nn.Module):
+    """The skip connection around a block of the given stride: identity, or a max pool with kernel stride + 1."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, C, T), mask (B, 1, T') of the output -> (B, C, T')."""
+        if self.stride > 1:
+            x = F.max_pool1d(x, self.stride + 1, self.stride, (self.stride + 1) // 2)
+        return x * mask
+
+
+class ScaledDropPath(nn.Module):
+    """A residual branch times a learnt scale per channel, dropped for whole samples in training.
+
+    Scale: LayerScale (Touvron et al. 2021), starting at 1e-4; dropping: stochastic depth (Huang et al. 2016).
+    """
+
+    def __init__(self, width: int, drop: float) -> None:
+        super().__init__()
+        self.drop = drop
+        self.scale = nn.Parameter(torch.full((width, 1), 1e-4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) -> (B, C, T)."""
+        scale = self.scale
+        if self.training:
+            kept = torch.rand(len(x), 1, 1, device=x.device) >= self.drop
+            scale = scale * (kept / (1 - self.drop))  # (B, C, 1)
+        return x * scale
+
+
+def residual_scale(width: int, drop: float) -> nn.Module:
+    """`ScaledDropPath`, or nothing where no path is ever dropped (then the original has no scale either)."""
+    return ScaledDropPath(width, drop) if drop > 0 else nn.Identity()

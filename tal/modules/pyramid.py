@@ -1,0 +1,40 @@
+"""Necks of feature pyramids over time: from a backbone's levels to those that the heads see."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tal.modules.masked import ChannelNorm, MaskedConv
+
+
+class LevelNorms(nn.Module):
+    """The neck that leaves levels to themselves: one ChannelNorm each."""
+
+    def __init__(self, width: int, levels: int) -> None:
+        super().__init__()
+        self.norm = nn.ModuleList(ChannelNorm(width) for _ in range(levels))
+
+    def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
+        """Per level (B, C, T_l) -> (B, C, T_l)."""
+        return [norm(x) for norm, x in zip(self.norm, levels, strict=True)]
+
+
+class TopDownPyramid(nn.Module):
+    """The neck that adds each coarser level to the finer one below it (Lin et al. 2017, in one dimension)."""
+
+    def __init__(self, in_width: int, width: int, levels: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(MaskedConv(in_width, width, 1, bias=False) for _ in range(levels))
+        self.smooth = nn.ModuleList(MaskedConv(width, width, 3, groups=width, bias=False) for _ in range(levels))
+        self.norm = nn.ModuleList(ChannelNorm(width) for _ in range(levels))
+
+    def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
+        """Per level (B, C_in, T_l) -> (B, C, T_l)."""
+        merged = [lateral(x, mask) for lateral, x, mask in zip(self.lateral, levels, masks, strict=True)]
+        for level in range(len(merged) - 1, 0, -1):
+            finer = merged[level - 1]
+            merged[level - 1] = finer + F.interpolate(merged[level], scale_factor=2.0, mode="nearest")
+        return [
+            norm(smooth(x, mask)) for smooth, norm, x, mask in zip(self.smooth, self.norm, merged, masks, strict=True)
+        ]

@@ -1,0 +1,209 @@
+"""Non-maximum suppression of segments: hard, soft (Gaussian, linear), and segment voting. NumPy in, NumPy out.
+
+The first call of a process loads compiled kernels (about a second; a few seconds once per installation).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tal.errors import ConfigError
+from tal.ops.nms_kernels import kernels
+from tal.segments import Segments
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_ALL = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, kw_only=True)
+class NmsConfig:
+    """How overlapping candidates of one video become detections.
+
+    Args:
+        method: "gaussian" and "linear" lower the scores of what overlaps a better segment, "hard" removes it, "none"
+            keeps everything.
+        sigma: Gaussian: scores decay by exp(-tIoU^2 / sigma).
+        tiou: Hard: what overlaps by more is removed. Linear: what overlaps by as much decays by 1 - tIoU.
+        min_score: Segments below are dropped, also once decayed; of each class the best one stays.
+        max_segments: Kept per video (and at most per class).
+        per_class: Classes do not suppress each other.
+        voting_tiou: Each kept segment becomes the mean of all that overlap it by this or more, weighted by score and
+            tIoU; only where classes suppress each other. 0 for no voting.
+    """
+
+    method: Literal["gaussian", "linear", "hard", "none"] = "gaussian"
+    sigma: float = 0.5
+    tiou: float = 0.1
+    min_score: float = 0.001
+    max_segments: int = 200
+    per_class: bool = True
+    voting_tiou: float = 0.7
+
+    def __post_init__(self) -> None:
+        if self.method not in ("gaussian", "linear", "hard", "none"):
+            raise ConfigError(f"nms.method of {self.method!r}", expected='"gaussian", "linear", "hard" or "none"')
+        if not self.sigma > 0:
+            raise ConfigError(f"nms.sigma of {self.sigma}", expected="a positive number")
+        for name in ("tiou", "min_score", "voting_tiou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"nms.{name} of {getattr(self, name)}", expected="a number in [0, 1]")
+        if self.max_segments < 1:
+            raise ConfigError(f"nms.max_segments of {self.max_segments}", expected="at least 1")
+
+
+class _Sorted(NamedTuple):
+    """Columns sorted by group, then start, and where they came from."""
+
+    start: Floats
+    end: Floats
+    reach: Floats
+    row: Ints
+    bounds: Ints
+
+
+def hard_nms(
+    start_s: ArrayLike,
+    end_s: ArrayLike,
+    score: ArrayLike,
+    *,
+    tiou: float,
+    label: ArrayLike | None = None,
+    max_segments: int | None = None,
+) -> Ints:
+    """Rows that no better row overlaps by more than `tiou`, from the best down.
+
+    The same rows as `torchvision.ops.nms` keeps of boxes (start, 0, end, 1).
+
+    Args:
+        start_s: (N,) likewise end_s, score. No NaN.
+        label: (N,) rows of different labels do not suppress each other; None for one label.
+        max_segments: At most that many per label.
+
+    Returns:
+        (M,) indices; equal scores in order of their rows.
+    """
+    score = np.asarray(score, np.float64)
+    columns = _sort(start_s, end_s, label)
+    group = np.repeat(np.arange(len(columns.bounds) - 1), np.diff(columns.bounds))
+    order = np.lexsort((columns.row, -score[columns.row], group))
+    most = _ALL if max_segments is None else max_segments
+    taken = kernels().hard(*columns[:3], order, columns.bounds, float(tiou), most)
+    return _best_first(columns.row[taken], score[columns.row[taken]])[0]
+
+
+def soft_nms(
+    start_s: ArrayLike,
+    end_s: ArrayLike,
+    score: ArrayLike,
+    *,
+    sigma: float = 0.5,
+    linear_from_tiou: float | None = None,
+    min_score: float = 0.001,
+    label: ArrayLike | None = None,
+    max_segments: int | None = None,
+) -> tuple[Ints, Floats]:
+    """Soft suppression (Bodla et al. 2017): take the best, let what overlaps it decay, repeat.
+
+    Lengths are taken 1e-6 longer in the tIoU, and of every label the best row is kept whatever its score, as
+    ActionFormer's compiled extension does.
+
+    Args:
+        start_s: (N,) likewise end_s, score (positive). No NaN.
+        sigma: Scores decay by exp(-tIoU^2 / sigma).
+        linear_from_tiou: If given, scores decay instead by 1 - tIoU where tIoU is this or more.
+        min_score: A row whose score falls below is dropped.
+        label: (N,) rows of different labels do not affect each other; None for one label.
+        max_segments: At most that many per label.
+
+    Returns:
+        (M,) indices by falling score, and (M,) decayed scores.
+    """
+    columns = _sort(start_s, end_s, label)
+    linear = linear_from_tiou is not None
+    with np.errstate(divide="ignore"):
+        log_score = np.log(np.asarray(score, np.float64)[columns.row])
+        lowest = float(np.log(min_score))
+    taken, log_scores = kernels().soft(
+        *columns[:3],
+        log_score,
+        columns.row,
+        columns.bounds,
+        linear,
+        float(sigma if linear_from_tiou is None else linear_from_tiou),
+        lowest,
+        _ALL if max_segments is None else max_segments,
+    )
+    return _best_first(columns.row[taken], np.exp(log_scores))
+
+
+def vote(
+    start_s: ArrayLike, end_s: ArrayLike, score: ArrayLike, *, kept: ArrayLike, tiou: float
+) -> tuple[Floats, Floats]:
+    """Ends refined by all rows that overlap by `tiou` or more: their mean, weighted by score * tIoU.
+
+    Args:
+        start_s: (N,) likewise end_s, score: all rows before suppression.
+        kept: (M,) indices of the rows to refine.
+        tiou: Positive.
+
+    Returns:
+        (M,) starts and ends.
+    """
+    columns = _sort(start_s, end_s, None)
+    place = np.empty(len(columns.row), np.int64)
+    place[columns.row] = np.arange(len(columns.row))
+    scores = np.asarray(score, np.float64)[columns.row]
+    return kernels().vote(*columns[:3], scores, place[np.asarray(kept, np.int64)], float(tiou))
+
+
+def suppress(candidates: Segments, config: NmsConfig) -> Segments:
+    """One video's detections from its candidates, by falling score; extra columns go along."""
+    if config.method == "none" or not len(candidates):
+        return candidates.by_score()[: config.max_segments]
+    label = candidates.label if config.per_class else None
+    columns = (candidates.start_s, candidates.end_s, candidates.score)
+    if config.method == "hard":
+        above = np.flatnonzero(candidates.score > config.min_score)
+        label = None if label is None else label[above]
+        picked = hard_nms(*(each[above] for each in columns), tiou=config.tiou, label=label)
+        rows, scores = above[picked], candidates.score[above[picked]]
+    else:
+        rows, scores = soft_nms(
+            *columns,
+            sigma=config.sigma,
+            linear_from_tiou=config.tiou if config.method == "linear" else None,
+            min_score=config.min_score,
+            label=label,
+            max_segments=config.max_segments,
+        )
+    rows, scores = rows[: config.max_segments], scores[: config.max_segments]
+    kept = replace(candidates[rows], score=scores)
+    if config.per_class or config.voting_tiou == 0:
+        return kept
+    start_s, end_s = vote(*columns, kept=rows, tiou=config.voting_tiou)
+    return replace(kept, start_s=start_s, end_s=end_s)
+
+
+def _sort(start_s: ArrayLike, end_s: ArrayLike, label: ArrayLike | None) -> _Sorted:
+    start, end = np.asarray(start_s, np.float64), np.asarray(end_s, np.float64)
+    if label is None:
+        row = np.argsort(start, kind="stable")
+        bounds = np.array([0, len(start)])
+    else:
+        labels = np.asarray(label, np.int64)
+        row = np.lexsort((start, labels))
+        changes = np.flatnonzero(np.diff(labels[row])) + 1
+        bounds = np.concatenate([[0], changes, [len(start)]])
+    reach = end[row]
+    for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        np.maximum.accumulate(reach[low:high], out=reach[low:high])
+    return _Sorted(start[row], end[row], reach, row.astype(np.int64), bounds.astype(np.int64))
+
+
+def _best_first(rows: Ints, scores: Floats) -> tuple[Ints, Floats]:
+    order = np.lexsort((rows, -scores))
+    return rows[order], scores[order]

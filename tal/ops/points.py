@@ -1,0 +1,139 @@
+"""The points of a feature pyramid: where they are, which instance each answers for, what each proposes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_EQUAL_LENGTHS = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """All P points of a pyramid, level after level, in snippets of the finest level.
+
+    Args:
+        position_idx: (P,) where a point is.
+        stride: (P,) its level's stride, the unit of its offsets.
+        shortest, longest: (P,) bounds, inclusive, of the distance to the farther end of the instances it answers for.
+    """
+
+    position_idx: Tensor
+    stride: Tensor
+    shortest: Tensor
+    longest: Tensor
+
+
+def pyramid_points(
+    lengths: Sequence[int],
+    strides: Sequence[int],
+    ranges: Sequence[tuple[float, float]],
+    device: torch.device | str = "cpu",
+) -> Points:
+    """The points of levels with T_l positions each: position t of a level with stride s stands at t * s."""
+    position = [torch.arange(T, device=device) * stride for T, stride in zip(lengths, strides, strict=True)]
+    per_level = torch.tensor([(s, *r) for s, r in zip(strides, ranges, strict=True)], device=device).float()
+    rows = per_level.repeat_interleave(torch.tensor(lengths, device=device), dim=0)  # (P, 3)
+    return Points(position_idx=torch.cat(position).float(), stride=rows[:, 0], shortest=rows[:, 1], longest=rows[:, 2])
+
+
+def assign_points(
+    points: Points,
+    start_idx: Tensor,
+    end_idx: Tensor,
+    label: Tensor,
+    *,
+    classes: int,
+    center_radius: float | None,
+) -> tuple[Tensor, Tensor]:
+    """Which classes each point answers for, and the offsets to its instance (ActionFormer, section 3.3).
+
+    A point can answer for an instance if it lies strictly inside it, and strictly within `center_radius` strides of
+    its centre, and the farther end is as far as the point's level covers. Of several it takes the shortest; all those
+    that are within 1e-3 snippets as short give their classes too.
+
+    Args:
+        points: P points.
+        start_idx: (N,) in snippets; likewise end_idx.
+        label: (N,) int64.
+        classes: K.
+        center_radius: In strides of the point's level; None for anywhere inside.
+
+    Returns:
+        (P, K) float, 1 for a class that the point answers for; (P, 2) distances to start and end in strides of the
+        point's level, meaningless where no class is set.
+    """
+    position = points.position_idx[:, None]  # (P, 1)
+    if not len(start_idx):
+        return position.new_zeros(len(position), classes), position.new_zeros(len(position), 2)
+    left, right = position - start_idx, end_idx - position  # (P, N)
+    inside = torch.minimum(left, right) > 0
+    if center_radius is not None:
+        center, radius = 0.5 * (start_idx + end_idx), points.stride[:, None] * center_radius
+        inside &= (position - center).abs() < radius
+    farther = torch.maximum(left, right)
+    inside &= (farther >= points.shortest[:, None]) & (farther <= points.longest[:, None])
+
+    length = (end_idx - start_idx).expand_as(left).masked_fill(~inside, float("inf"))
+    shortest, chosen = length.min(dim=1)
+    equal = (length <= shortest[:, None] + _EQUAL_LENGTHS) & inside
+    one_hot = torch.nn.functional.one_hot(label, classes).to(left.dtype)  # (N, K)
+    targets = (equal.to(left.dtype) @ one_hot).clamp(max=1)
+    offsets = torch.stack([left, right], dim=-1)[torch.arange(len(chosen), device=chosen.device), chosen]
+    return targets, offsets / points.stride[:, None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposals:
+    """What the points of B windows propose, M columns each, of which `keep` says which count.
+
+    Args:
+        start_idx, end_idx: (B, M) in snippets of the finest level.
+        score: (B, M) in [0, 1].
+        label: (B, M) int64.
+        point_idx: (B, M) position of the proposing point, in snippets of the finest level.
+        keep: (B, M) bool.
+    """
+
+    start_idx: Tensor
+    end_idx: Tensor
+    score: Tensor
+    label: Tensor
+    point_idx: Tensor
+    keep: Tensor
+
+
+def best_proposals(
+    logits: Sequence[Tensor],
+    offsets: Sequence[Tensor],
+    masks: Sequence[Tensor],
+    strides: Sequence[int],
+    *,
+    score_threshold: float,
+    per_level: int,
+    min_length: float,
+) -> Proposals:
+    """The best (point, class) pairs of every level, as segments.
+
+    Args:
+        logits: Per level (B, K, T_l).
+        offsets: Per level (B, 2, T_l) distances to start and end in strides of the level.
+        masks: Per level (B, 1, T_l) bool.
+        strides: Per level, in snippets.
+        score_threshold: Scores have to be higher.
+        per_level: Pairs kept per level and window.
+        min_length: Segments have to be longer, in snippets.
+    """
+    columns = []
+    for logit, offset, mask, stride in zip(logits, offsets, masks, strides, strict=True):
+        K = logit.shape[1]
+        probability = (logit.float().sigmoid() * mask).transpose(1, 2).flatten(1)  # (B, T_l * K)
+        score, pair = probability.topk(min(per_level, probability.shape[1]), dim=1)  # (B, M_l)
+        position = pair // K
+        left, right = offset.float().gather(2, position[:, None].expand(-1, 2, -1)).unbind(1)
+        point = position * float(stride)
+        columns.append((point - left * stride, point + right * stride, score, pair % K, point))
+    start, end, score, label, point = (torch.cat(each, dim=1) for each in zip(*columns, strict=True))
+    keep = (score > score_threshold) & (end - start > min_length)
+    return Proposals(start_idx=start, end_idx=end, score=score, label=label, point_idx=point, keep=keep)
