@@ -1,0 +1,132 @@
+"""Image towers of open_clip models: one vector per frame, `model.encode_image` without normalisation."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from tal.backbones.base import Backbone, BackboneSpec
+from tal.backbones.weights import FILE, RANDOM, downloading, hash_of, load_file, quiet, random_model, seeded
+from tal.errors import TalError, unknown_name
+from tal.video.base import Resize
+
+_STRIDE_S = 0.5
+_FRAME_FPS = 30.0
+
+
+class OpenClipBackbone(Backbone):
+    """An open_clip model's image tower."""
+
+    def __init__(self, visual: nn.Module, spec: BackboneSpec) -> None:
+        super().__init__()
+        self.visual, self.spec = visual, spec
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """(B, 1, 3, H, W) normalised -> (B, C) float32."""
+        features = self.visual(clips[:, 0])
+        first: Tensor = features[0] if isinstance(features, tuple) else features
+        return first.float()
+
+
+def build(
+    model: str, *, weights: Path | str | None, stride_s: float | None, resize_mode: Literal["fast", "reference"]
+) -> OpenClipBackbone:
+    """Build MODEL or MODEL/PRETRAINED of open_clip; without PRETRAINED the first that open_clip lists.
+
+    A clip is one frame, which stands for a thirtieth of a second: at any stride the snippet's centre is where the
+    frame is.
+
+    Raises:
+        TalError: no such model or weights, weights that cannot be loaded, or preprocessing that is not supported.
+    """
+    import open_clip
+
+    architecture, _, tag = model.partition("/")
+    if architecture not in open_clip.list_models():
+        raise unknown_name("open_clip model", architecture, open_clip.list_models())
+    tags: list[str] = open_clip.list_pretrained_tags_by_model(architecture)
+    if tag and tag not in tags:
+        raise unknown_name(f"pretrained tag of open_clip:{architecture}", tag, tags)
+    if not tag and not tags and weights is None:
+        raise TalError(f"open_clip:{architecture} has no published weights", todo="give --weights FILE")
+    tag = tag or next(iter(tags), "")
+    name = f"open_clip:{architecture}" + f"/{tag}" * bool(tag)
+    network, source = _network(architecture, tag, name, weights)
+    stride_s = _STRIDE_S if stride_s is None else stride_s
+    if not stride_s > 0:
+        raise TalError(f"snippet stride of {stride_s} s", expected="a positive number of seconds")
+    preprocessing = _preprocessing(network, _published(architecture, tag))
+    backbone_spec = BackboneSpec(
+        name=name,
+        weights=source,
+        weights_hash=hash_of(network.visual),
+        clip_frames=1,
+        fps=max(1, round(stride_s * _FRAME_FPS)) / stride_s,
+        stride_s=stride_s,
+        resize=_resize(preprocessing, resize_mode),
+        mean=tuple(preprocessing["mean"]),
+        std=tuple(preprocessing["std"]),
+        width=_width(network),
+    )
+    return OpenClipBackbone(network.visual, backbone_spec)
+
+
+def _network(architecture: str, tag: str, name: str, weights: Path | str | None) -> tuple[Any, str]:
+    """The whole model, and where its weights are from."""
+    import open_clip
+
+    settings = {"pretrained_text": False}
+    if weights is None:
+        with downloading(name), quiet():
+            return open_clip.create_model(architecture, pretrained=tag, require_pretrained=True, **settings), tag
+    settings |= {"force_quick_gelu": bool(_published(architecture, tag).get("quick_gelu", False))}
+
+    def build() -> Any:
+        with quiet():
+            return open_clip.create_model(architecture, **settings)
+
+    if weights == RANDOM:
+        return random_model(build, name), RANDOM
+    network = seeded(build)
+    load_file(network, Path(weights))
+    return network, FILE
+
+
+def _published(architecture: str, tag: str) -> dict[str, Any]:
+    """What open_clip knows of a set of weights: activation, mean, std, interpolation, resize mode."""
+    import open_clip
+
+    return dict(open_clip.get_pretrained_cfg(architecture, tag)) if tag else {}
+
+
+def _preprocessing(network: Any, published: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Size, mean, std, interpolation and resize mode as open_clip itself would preprocess."""
+    from open_clip.model import get_model_preprocess_cfg
+    from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+
+    built = merge_preprocess_dict(PreprocessCfg(), get_model_preprocess_cfg(network))
+    return merge_preprocess_dict(built, dict(published))
+
+
+def _resize(preprocessing: Mapping[str, Any], mode: Literal["fast", "reference"]) -> Resize:
+    size = preprocessing["size"]
+    height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    interpolation, rule = preprocessing["interpolation"], preprocessing["resize_mode"]
+    if interpolation not in ("bilinear", "bicubic") or rule not in ("shortest", "squash"):
+        raise TalError(f"open_clip preprocessing with {interpolation} and {rule!r}", expected="shortest or squash")
+    if rule == "squash" or height != width:
+        return Resize(exact=(height, width), interpolation=interpolation, mode=mode)
+    return Resize(short_side=height, crop=(height, width), interpolation=interpolation, mode=mode)
+
+
+def _width(network: Any) -> int:
+    """Length of an image vector, measured on one blank picture."""
+    import torch
+
+    visual = network.visual
+    size = visual.image_size
+    height, width = (size, size) if isinstance(size, int) else size
+    with torch.no_grad():
+        features = visual.eval()(torch.zeros(1, 3, height, width))
+    return int((features[0] if isinstance(features, tuple) else features).shape[-1])
