@@ -1,0 +1,209 @@
+"""Inference over videos of any length: features as they come, in windows that overlap, merged into one timeline.
+
+A video of up to `WINDOW_SNIPPETS` is one window. A longer one is cut into windows of that length, each of which starts
+where the one before has `2 * MARGIN_SNIPPETS` left; of every window, the candidates are kept whose point lies in its
+own share: the middle, and at the video's ends up to them. With ActionFormer's THUMOS14 settings no point sees more than
+`MARGIN_SNIPPETS` to either side, so the kept candidates are those of inference over the whole length; networks that see
+farther (more levels, global attention, a position table) differ where that matters. Windows start at multiples of the
+padding unit, so that the points of every level stand where they would in the whole.
+
+The rule, and suppression share by share, are ours: the originals infer over the whole length, whatever it costs.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tal.errors import FeatureError
+from tal.methods.base import Inputs, Method, Sample
+from tal.methods.batching import collate, padded_length, resize_sample
+from tal.segments import Segments
+from tal.timeline import SnippetGrid
+
+WINDOW_SNIPPETS = 4096
+MARGIN_SNIPPETS = 1024
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FeatureStream:
+    """One video's features as they come.
+
+    Args:
+        video: The id.
+        chunks: Stream name -> its rows in order, (N, C) at a time.
+        grid: Time of the first snippet; its count is not used.
+        duration_s: The video's duration, seconds.
+    """
+
+    video: str
+    chunks: Mapping[str, Iterable[Floats]]
+    grid: SnippetGrid
+    duration_s: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Window:
+    """A part of a video, with the share of time that it answers for.
+
+    Args:
+        sample: Its features.
+        own_s: From, up to but not including, seconds; infinite at the video's ends.
+    """
+
+    sample: Sample
+    own_s: tuple[float, float]
+
+
+def windows_of(
+    stream: FeatureStream, inputs: Inputs, *, window: int = WINDOW_SNIPPETS, margin: int = MARGIN_SNIPPETS
+) -> Iterator[Window]:
+    """Cut a video into windows while its features come; holds no more than one window and one chunk.
+
+    Args:
+        stream: The features.
+        inputs: What the method needs. Methods of a fixed input length get the whole video resized to it, held at once.
+        window, margin: Snippets; rounded up to the method's padding unit.
+
+    Raises:
+        FeatureError: no features at all.
+    """
+    unit = inputs.multiple_of
+    margin, window = _up(margin, unit), _up(window, unit)
+    if inputs.resize_to is not None:
+        window = 1 << 62
+    buffer = _Buffer(stream.chunks)
+    first_idx, own_from_s = 0, -np.inf
+    while buffer.fill(window + 1) > window:
+        grid = replace(stream.grid, offset_s=stream.grid.offset_s + first_idx * stream.grid.stride_s, count=window)
+        own_to_s = float(grid.to_seconds(window - margin - 0.5))
+        yield Window(sample=_sample(stream, buffer.first(window), grid), own_s=(own_from_s, own_to_s))
+        buffer.drop(window - 2 * margin)
+        first_idx, own_from_s = first_idx + window - 2 * margin, own_to_s
+    rest = buffer.fill(window)
+    if not rest:
+        raise FeatureError(f"{stream.video}: no features", cause="a video without a single snippet")
+    grid = replace(stream.grid, offset_s=stream.grid.offset_s + first_idx * stream.grid.stride_s, count=rest)
+    sample = _sample(stream, buffer.first(rest), grid)
+    if inputs.resize_to is not None:
+        sample = resize_sample(sample, inputs.resize_to)
+    yield Window(sample=sample, own_s=(own_from_s, np.inf))
+
+
+@torch.no_grad()
+def own_candidates(method: Method, windows: Iterable[Window], *, batch_windows: int = 1) -> Iterator[Segments]:
+    """For every window, the candidates whose point lies in its own share.
+
+    Args:
+        method: In evaluation mode, on its device.
+        windows: In order.
+        batch_windows: As many windows of one padded length go through the network at once.
+    """
+    device = next(method.parameters()).device
+    for group in _groups(windows, method.inputs, batch_windows):
+        batch = collate([each.sample for each in group], method.inputs, train=False).to(device)
+        for each, found in zip(group, method.candidates(method(batch), batch), strict=True):
+            point_s = found.extra["point_s"].astype(np.float64)
+            yield found[(point_s >= each.own_s[0]) & (point_s < each.own_s[1])]
+
+
+def merge(method: Method, shares: Iterable[Segments]) -> Segments:
+    """One video's detections from the candidates of its windows.
+
+    Every share is suppressed together with its two neighbours, and of the outcome its own detections are kept: no
+    duplicates across a border, memory for three shares, and a method's limit on the number of detections holds for
+    three shares at a time, not for the whole of a long video.
+
+    Args:
+        method: Its `suppress` is used.
+        shares: Candidates per window, in order.
+
+    Returns:
+        Detections by falling score.
+    """
+    around: list[Segments] = []
+    kept: list[Segments] = []
+    position = 0
+    for position, share in enumerate(shares):
+        column = np.full(len(share), position)
+        around = [*around[-2:], replace(share, extra={**share.extra, "share_idx": column})]
+        if position:
+            kept.append(_own(method, around, position - 1))
+    if not around:
+        return Segments.empty(method.classes)
+    kept.append(_own(method, around[-2:], position))
+    return Segments.concat(kept).by_score()
+
+
+def detect(method: Method, stream: FeatureStream, *, batch_windows: int = 1) -> Segments:
+    """A video's detections, by falling score.
+
+    Raises:
+        FeatureError: no features at all.
+    """
+    return merge(method, own_candidates(method, windows_of(stream, method.inputs), batch_windows=batch_windows))
+
+
+def _own(method: Method, around: list[Segments], position: int) -> Segments:
+    found = method.suppress(Segments.concat(around))
+    own = found[found.extra["share_idx"] == position]
+    return replace(own, extra={name: column for name, column in own.extra.items() if name != "share_idx"})
+
+
+def _groups(windows: Iterable[Window], inputs: Inputs, most: int) -> Iterator[list[Window]]:
+    """Consecutive windows of one padded length."""
+    group: list[Window] = []
+    lengths: set[int] = set()
+    for each in windows:
+        length = padded_length(each.sample.grid.count, inputs, train=False)
+        if group and (len(group) == most or length not in lengths):
+            yield group
+            group, lengths = [], set()
+        group.append(each)
+        lengths.add(length)
+    if group:
+        yield group
+
+
+def _sample(stream: FeatureStream, rows: Mapping[str, Floats], grid: SnippetGrid) -> Sample:
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(x, np.float32)) for name, x in rows.items()}
+    return Sample(video=stream.video, streams=tensors, grid=grid, duration_s=stream.duration_s)
+
+
+def _up(count: int, unit: int) -> int:
+    return -(-count // unit) * unit
+
+
+class _Buffer:
+    """Rows of several streams that have come and are not yet dropped; a row counts once all streams have it."""
+
+    def __init__(self, chunks: Mapping[str, Iterable[Floats]]) -> None:
+        self._chunks = {name: iter(each) for name, each in chunks.items()}
+        self._held: dict[str, list[Floats]] = {name: [] for name in chunks}
+
+    def _count(self, name: str) -> int:
+        return sum(map(len, self._held[name]))
+
+    def fill(self, rows: int) -> int:
+        """Take chunks until `rows` rows are there or the streams end; returns how many all streams have."""
+        for name, chunks in self._chunks.items():
+            while self._count(name) < rows:
+                chunk = next(chunks, None)
+                if chunk is None:
+                    break
+                self._held[name].append(chunk)
+        return min(rows, *(self._count(name) for name in self._held))
+
+    def first(self, rows: int) -> dict[str, Floats]:
+        """The first rows of every stream."""
+        return {name: np.concatenate(held)[:rows] for name, held in self._held.items()}
+
+    def drop(self, rows: int) -> None:
+        """Forget the first rows."""
+        for name, held in self._held.items():
+            # A copy: a view would keep the dropped rows alive.
+            self._held[name] = [np.concatenate(held)[rows:].copy()]

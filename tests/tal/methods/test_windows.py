@@ -1,0 +1,211 @@
+"""Long videos in windows: the same candidates as over the whole length, no duplicates at borders, bounded memory."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from tal.errors import FeatureError
+from tal.methods.actionformer import ActionFormer, ActionFormerConfig
+from tal.methods.base import Batch
+from tal.methods.batching import collate
+from tal.methods.windows import MARGIN_SNIPPETS, FeatureStream, detect, merge, own_candidates, windows_of
+from tal.ops.nms import NmsConfig
+from tal.segments import Segments
+from tal.timeline import SnippetGrid
+
+GRID = SnippetGrid(offset_s=0.5, stride_s=0.2, window_s=0.8, count=0)
+
+
+@pytest.fixture(scope="module")
+def method():
+    torch.manual_seed(0)
+    config = ActionFormerConfig(
+        streams={"a": 6},
+        classes=("x", "y", "z"),
+        train_snippets=64,
+        width=16,
+        branch_layers=3,
+        window=5,
+        prior_prob=0.3,
+        candidates_per_level=100_000,
+        nms=NmsConfig(max_segments=100_000, voting_tiou=0.0, method="hard", tiou=0.3),
+    )
+    model = ActionFormer(config)
+    for parameter in model.parameters():
+        # Far from the initial state, in which the network hardly looks around.
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    return model.eval()
+
+
+def stream(features, chunk=37):
+    chunks = [features[first : first + chunk] for first in range(0, len(features), chunk)]
+    duration_s = GRID.offset_s + len(features) * GRID.stride_s + 1.0
+    return FeatureStream(video="v", chunks={"a": iter(chunks)}, grid=GRID, duration_s=duration_s)
+
+
+def features_of(count):
+    return np.random.default_rng(count).normal(size=(count, 6)).astype(np.float32)
+
+
+def rows(segments):
+    order = np.lexsort((segments.label, segments.end_s, segments.start_s))
+    columns = (segments.start_s, segments.end_s, segments.score, segments.label, segments.extra["point_s"])
+    return np.stack([column[order] for column in columns], axis=1)
+
+
+@torch.no_grad()
+def whole(method, features):
+    (window,) = windows_of(stream(features), method.inputs, window=10_000)
+    batch = collate([window.sample], method.inputs, train=False)
+    return method.candidates(method(batch), batch)[0]
+
+
+@pytest.mark.parametrize("count", [200, 257, 500, 1003])
+@pytest.mark.parametrize("batch_windows", [1, 3])
+def test_windows_propose_what_the_whole_length_does(method, count, batch_windows):
+    features = features_of(count)
+    windows = windows_of(stream(features), method.inputs, window=256, margin=96)
+    found = Segments.concat(list(own_candidates(method, windows, batch_windows=batch_windows)))
+    expected = whole(method, features)
+    assert len(found) == len(expected) > count
+    np.testing.assert_allclose(rows(found), rows(expected), atol=2e-4)
+
+
+def test_too_small_a_margin_would_show(method):
+    features = features_of(1003)
+    windows = windows_of(stream(features), method.inputs, window=256, margin=8)
+    found, expected = Segments.concat(list(own_candidates(method, windows))), whole(method, features)
+    assert len(found) != len(expected) or np.abs(rows(found) - rows(expected)).max() > 1e-2
+
+
+def test_detections_are_those_of_the_whole_length(method):
+    features = features_of(1003)
+    windows = windows_of(stream(features), method.inputs, window=256, margin=96)
+    found = merge(method, own_candidates(method, windows))
+    expected = method.suppress(whole(method, features))
+    assert np.all(np.diff(found.score) <= 0)
+    strong = expected[expected.score > np.median(expected.score)]
+    missing = set(map(tuple, np.stack([strong.start_s, strong.end_s], 1).round(3)))
+    missing -= set(map(tuple, np.stack([found.start_s, found.end_s], 1).round(3)))
+    assert len(missing) <= 0.01 * len(strong)
+    assert "share_idx" not in found.extra
+
+
+def test_no_duplicates_across_borders(method):
+    found = merge(
+        method,
+        [
+            one_candidate(9.0, 11.0, 0.9, 9.9),
+            one_candidate(9.1, 11.1, 0.8, 10.1),
+            one_candidate(30.0, 31.0, 0.7, 30.5),
+        ],
+    )
+    assert found.score.tolist() == [0.9, 0.7]
+
+
+def one_candidate(start_s, end_s, score, point_s):
+    return Segments.from_names(
+        [start_s],
+        [end_s],
+        ["x"],
+        classes=("x", "y", "z"),
+        score=[score],
+        extra={"point_s": [point_s], "duration_s": [100.0]},
+    )
+
+
+def test_the_limit_on_detections_is_not_one_for_the_whole_of_a_long_video(method, monkeypatch):
+    rng = np.random.default_rng(0)
+
+    def limited(candidates, video_scores=None):
+        return candidates.by_score()[:30]
+
+    monkeypatch.setattr(method, "suppress", limited)
+    shares = []
+    for number in range(20):
+        start = number * 100 + rng.uniform(0, 99, 50)
+        shares.append(
+            Segments.from_names(
+                start, start + 1, ["x"] * 50, classes=("x", "y", "z"), score=rng.random(50), extra={"point_s": start}
+            )
+        )
+    assert len(merge(method, shares)) > 150
+
+
+def test_windows_start_where_points_of_all_levels_align(method):
+    starts = [
+        round((each.sample.grid.offset_s - GRID.offset_s) / GRID.stride_s)
+        for each in windows_of(stream(features_of(2000)), method.inputs, window=250, margin=90)
+    ]
+    assert len(starts) > 3
+    assert all(start % method.inputs.multiple_of == 0 for start in starts)
+
+
+def test_shares_are_the_whole_of_time_without_overlap(method):
+    for count in (1, 63, 64, 65, 128, 1000):
+        own = [each.own_s for each in windows_of(stream(features_of(count)), method.inputs, window=64, margin=16)]
+        assert own[0][0] == -np.inf
+        assert own[-1][1] == np.inf
+        assert all(before[1] == after[0] for before, after in pairwise(own))
+
+
+def test_streams_of_slightly_different_lengths(method):
+    chunks = {"a": iter([np.zeros((50, 6))]), "b": iter([np.zeros((30, 2)), np.zeros((19, 2))])}
+    two = FeatureStream(video="v", chunks=chunks, grid=GRID, duration_s=12.0)
+    (window,) = windows_of(two, method.inputs, window=64, margin=16)
+    assert {name: tuple(x.shape) for name, x in window.sample.streams.items()} == {"a": (49, 6), "b": (49, 2)}
+
+
+def test_features_are_taken_as_they_come(method):
+    taken = 0
+
+    def chunks():
+        nonlocal taken
+        for _ in range(1000):
+            taken += 10
+            yield np.zeros((10, 6), np.float32)
+
+    endless = FeatureStream(video="v", chunks={"a": chunks()}, grid=GRID, duration_s=1e5)
+    windows = windows_of(endless, method.inputs, window=128, margin=32)
+    for number in range(1, 20):
+        next(windows)
+        assert taken <= (number + 1) * 64 + 128 + 20
+
+
+def test_no_features_at_all(method):
+    with pytest.raises(FeatureError, match="no features"):
+        detect(method, stream(features_of(0)))
+
+
+def test_a_method_of_fixed_length_sees_the_whole_video():
+    config = ActionFormerConfig(
+        streams={"a": 6}, classes=("x",), train_snippets=64, width=16, branch_layers=2, window=5, resize=True
+    )
+    model = ActionFormer(config).eval()
+    (window,) = windows_of(stream(features_of(5000)), model.inputs)
+    assert window.sample.grid.count == 64
+    assert window.sample.grid.end_s == pytest.approx(GRID.offset_s + 4999 * 0.2 + 0.8)
+    assert len(detect(model, stream(features_of(300))).classes) == 1
+
+
+@torch.no_grad()
+def test_the_margin_holds_what_a_point_of_the_published_settings_sees():
+    torch.manual_seed(0)
+    model = ActionFormer(ActionFormerConfig(streams={"a": 4}, classes=("x",), width=8)).eval()
+    count, middle = 4608, 2304
+    features = torch.randn(1, 4, count)
+    changed = features.clone()
+    changed[:, :, middle] += 10
+    mask = torch.ones(1, 1, count, dtype=torch.bool)
+    grid = SnippetGrid(stride_s=1, window_s=1, count=count)
+    before, after = (
+        model(Batch(streams={"a": x}, mask=mask, grids=(grid,), durations_s=(4608.0,), videos=("v",)))
+        for x in (features, changed)
+    )
+    reach = 0
+    for level, (a, b) in enumerate(zip(before.logits, after.logits, strict=True)):
+        differs = (a - b).abs().flatten(0, -2).amax(0).nonzero().flatten() * 2**level
+        reach = max(reach, int((differs - middle).abs().max()))
+    assert 100 < reach < MARGIN_SNIPPETS
