@@ -92,4 +92,4 @@ def _json_format(data: Any, path: Path) -> str:
 
 
 def _expected() -> str:
-    return "one of: " + "; ".join(f"{name} ({entry.about})" for name, entry in FORMATS.items())
+    return "annotations: " + ", ".join(FORMATS)

@@ -1,0 +1,14 @@
+"""THUMOS14: sports actions, 20 classes; trained on the 200 validation videos, evaluated on the test videos."""
+
+from tal.datasets.protocol import Protocol, steps
+
+PROTOCOL = Protocol(
+    name="thumos14",
+    title="THUMOS14 temporal action localization",
+    subset="test",
+    tious=steps(0.3, 0.7, 5),
+    duplicates="remove",
+    excluded_classes=(("Ambiguous", "marks what the annotators could not decide; not an action"),),
+    class_count=20,
+    source="happyharrycn/actionformer_release, libs/utils/metrics.py; thresholds as the field reports them",
+)

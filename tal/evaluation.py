@@ -1,0 +1,402 @@
+"""Joins a protocol, annotations and predictions to metrics, and counts everything that is left out on the way."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tal.annotations import files
+from tal.annotations.reading import parse_annotations
+from tal.annotations.records import Annotations, VideoRecord
+from tal.annotations.results import ResultTable, parse_table
+from tal.datasets.protocol import DUPLICATE_RULES, OUTSIDE_RULES, Protocol
+from tal.errors import AnnotationError
+from tal.metrics import detection
+from tal.registry import PROTOCOLS
+from tal.segments import Segments
+from tal.version import RESULT_SCHEMA
+
+Ints = NDArray[np.int64]
+
+_TOLERANCE_S = 1e-3
+_OTHER_SUBSET = "video of another subset"
+_NOT_ANNOTATED = "video not in the annotations"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The outcome of a protocol.
+
+    Args:
+        protocol: Its name.
+        title: The benchmark in words.
+        options: The rules that were applied, by name, with the tool that each follows.
+        inputs: File -> SHA-256 of its content; empty for what came from memory.
+        counts: What was evaluated, and what was left out and why.
+        metrics: Name -> fraction in [0, 1]: `mAP`, `mAP@0.50`, `Recall@1x@0.50`.
+        per_class: Class -> the same for it: `AP`, `AP@0.50`, and `ground_truth`, its number of instances.
+        missing: Ids of the videos that have no predictions.
+        warnings: What a reader of the numbers should know.
+    """
+
+    protocol: str
+    title: str
+    options: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    counts: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    per_class: Mapping[str, Mapping[str, float]]
+    missing: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for json."""
+        return {
+            "schema": RESULT_SCHEMA,
+            "protocol": self.protocol,
+            "options": dict(self.options),
+            "inputs": dict(self.inputs),
+            "counts": dict(self.counts),
+            "metrics": dict(self.metrics),
+            "per_class": {name: dict(values) for name, values in self.per_class.items()},
+            "missing": list(self.missing),
+            "warnings": list(self.warnings),
+        }
+
+
+def evaluate(
+    protocol: Protocol | str,
+    annotations: Annotations | Path | str,
+    predictions: Mapping[str, Segments] | ResultTable | Path | str,
+    *,
+    subset: str | None = None,
+    tiou: Sequence[float] | None = None,
+    duplicates: str | None = None,
+    outside: str | None = None,
+) -> Evaluation:
+    """Score predictions by a benchmark's protocol.
+
+    Ground truth is taken as published, faults included, but for what the protocol itself excludes.
+
+    Args:
+        protocol: A name in `tal list protocols`, or a protocol.
+        annotations: A file in any format that is read, or records.
+        predictions: ActivityNet results JSON or CSV, or segments per video.
+        subset: The split, whatever its case; the protocol's own by default.
+        tiou: Thresholds in (0, 1]; the protocol's own by default.
+        duplicates: "keep" or "remove", see `tal.datasets.protocol.DUPLICATE_RULES`.
+        outside: "count" or "drop", for predictions on videos that are not in the split.
+
+    Raises:
+        TalError: files that cannot be read, an unknown subset, predictions with NaN, or nothing to evaluate.
+    """
+    declared: Protocol = PROTOCOLS.load(protocol) if isinstance(protocol, str) else protocol
+    asked: dict[str, Any] = {
+        "subset": subset,
+        "tious": tiou and tuple(tiou),
+        "duplicates": duplicates,
+        "outside": outside,
+    }
+    chosen = replace(declared, **{name: value for name, value in asked.items() if value is not None})
+    inputs: dict[str, str] = {}
+    if not isinstance(annotations, Annotations):
+        content = files.read_bytes(annotations)
+        inputs[str(annotations)] = files.sha256(content)
+        annotations = parse_annotations(content, annotations)
+    if isinstance(predictions, Path | str):
+        content, source = files.read_bytes(predictions), str(predictions)
+        inputs[source] = files.sha256(content)
+        table = parse_table(content, predictions)
+        if not len(table):
+            raise AnnotationError(f"{source} holds no predictions", expected="at least one", cause="a run that failed")
+    else:
+        source = "predictions"
+        table = predictions if isinstance(predictions, ResultTable) else ResultTable.from_segments(predictions)
+    return _Run(chosen, annotations, table, source).evaluation(inputs)
+
+
+@dataclass
+class _Run:
+    """One evaluation under way: rows are cut down step by step, each step counted."""
+
+    protocol: Protocol
+    annotations: Annotations
+    table: ResultTable
+    source: str
+    dropped: dict[str, int] = field(default_factory=dict)
+    excluded: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def evaluation(self, inputs: Mapping[str, str]) -> Evaluation:
+        records = self._records()
+        truth, removed = self._truth(records)
+        judged, outside = self._judged(records, truth)
+        classes = self.annotations.classes
+        pairs = detection.overlaps(truth, judged, self.protocol.tious, class_count=len(classes))
+        precision = detection.average_precision(pairs)
+        scored = np.flatnonzero(pairs.truth_count)
+        if self.protocol.class_count not in (None, len(scored)):
+            self.warnings.append(
+                f"{len(scored)} classes have ground truth, the benchmark has {self.protocol.class_count}"
+            )
+        with_predictions = {self.table.videos[video] for video in np.unique(self.table.video_idx)}
+        missing = tuple(video for video in records if video not in with_predictions)
+        counts = {
+            "videos": len(records),
+            "videos_with_predictions": len(records) - len(missing),
+            "missing_videos": len(missing),
+            "classes": len(scored),
+            "ground_truth": len(truth),
+            "duplicates_removed": removed,
+            "ground_truth_excluded": self.excluded,
+            "predictions": len(self.table),
+            "predictions_evaluated": len(judged),
+            "predictions_outside": outside,
+            "predictions_dropped": self.dropped,
+        }
+        return Evaluation(
+            protocol=self.protocol.name,
+            title=self.protocol.title,
+            options=_options(self.protocol, self.annotations),
+            inputs=inputs,
+            counts=counts,
+            metrics=_metrics(self.protocol, pairs, precision[:, scored], scored),
+            per_class=_per_class(self.protocol, pairs, precision, scored, classes),
+            missing=missing,
+            warnings=tuple(self.warnings),
+        )
+
+    def _records(self) -> dict[str, VideoRecord]:
+        """The videos of the split, without those that the protocol excludes."""
+        chosen = in_subset(self.annotations, self.protocol.subset)
+        blocked = dict(self.protocol.excluded_videos)
+        for video in chosen:
+            if video in blocked:
+                _count(self.excluded, f"video {video}: {blocked[video]}", len(chosen[video].instances))
+        return {video: record for video, record in chosen.items() if video not in blocked}
+
+    def _truth(self, records: Mapping[str, VideoRecord]) -> tuple[detection.Rows, int]:
+        """(ground truth of the split, number of duplicates removed)."""
+        parts = [record.instances for record in records.values()]
+        rows = detection.Rows(
+            video_idx=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
+            label=_column([part.label for part in parts]).astype(np.int64),
+            start_s=_column([part.start_s for part in parts]),
+            end_s=_column([part.end_s for part in parts]),
+        )
+        kept = rows.label >= 0
+        _count(self.excluded, "label unknown or missing", int((~kept).sum()))
+        for name, reason in self.protocol.excluded_classes:
+            if name in self.annotations.classes:
+                of_class = rows.label == self.annotations.classes.index(name)
+                _count(self.excluded, f"class {name}: {reason}", int((kept & of_class).sum()))
+                kept &= ~of_class
+        rows, removed = rows[kept], 0
+        if self.protocol.duplicates == "remove":
+            short = rows.end_s - rows.start_s < _TOLERANCE_S
+            _count(self.excluded, f"shorter than {_TOLERANCE_S:g} s (removed with the duplicates)", int(short.sum()))
+            rows = rows[~short]
+            duplicated = detection.duplicates(rows, tolerance_s=_TOLERANCE_S)
+            rows, removed = rows[~duplicated], int(duplicated.sum())
+        if not len(rows):
+            raise AnnotationError(
+                f"{self.annotations.source or 'annotations'}: no ground truth in {len(records)} videos "
+                f"of subset {self.protocol.subset or 'any'!r}",
+                expected="instances to evaluate against",
+                cause="the benchmark does not publish this split's labels" if records else "",
+                todo=f"choose another subset; there are {_listed(self.annotations)}",
+            )
+        return rows, removed
+
+    def _judged(self, records: Mapping[str, VideoRecord], truth: detection.Rows) -> tuple[detection.Rows, int]:
+        """(the predictions that are judged, how many of them are on videos outside the split)."""
+        table = self.table
+        _refuse_nan(table, self.source)
+        position = {video: index for index, video in enumerate(records)}
+        video_idx = np.array([position.get(video, -1) for video in table.videos], np.int64)
+        foreign = np.flatnonzero(video_idx < 0)
+        video_idx[foreign] = len(records) + np.arange(len(foreign))
+        rows = detection.Rows(
+            video_idx=video_idx[table.video_idx],
+            label=self._labels()[table.label_idx],
+            start_s=table.start_s,
+            end_s=table.end_s,
+            score=table.score,
+        )
+        is_outside = rows.video_idx >= len(records)
+        if is_outside.all() and len(rows):
+            raise self._no_common_video(records)
+        self._tell_outside(is_outside)
+        kept = ~is_outside if self.protocol.outside == "drop" else np.ones(len(rows), bool)
+        has_truth = np.bincount(truth.label, minlength=len(self.annotations.classes) + 2) > 0
+        excluded = {name for name, _ in self.protocol.excluded_classes}
+        barred = np.array([name in excluded for name in self.annotations.classes] + [False, False])
+        for reason, wrong in (
+            ("no class", rows.label == -1),
+            ("class not in the annotations", rows.label == -2),
+            ("class excluded by the protocol", (rows.label >= 0) & barred[rows.label]),
+            ("class without ground truth in the subset", (rows.label >= 0) & ~has_truth[rows.label]),
+        ):
+            _count(self.dropped, reason, int((kept & wrong).sum()))
+            kept &= ~wrong
+        return rows[kept], int((kept & is_outside).sum())
+
+    def _labels(self) -> Ints:
+        """Class index of each of the table's labels (-2 where the annotations lack it), and -1 at the end for none."""
+        index = {name: position for position, name in enumerate(self.annotations.classes)}
+        if self.table.by_id or not any(label in index for label in self.table.labels):
+            index = _by_label_id(self.annotations) or index
+        labels = [index.get(label, -2) for label in self.table.labels]
+        if labels and max(labels) < 0:
+            raise AnnotationError(
+                f"{self.source}: none of its {len(labels)} classes is in the annotations: {_some(self.table.labels)}",
+                expected=f"classes such as {_some(self.annotations.classes)}",
+                cause="predictions of another benchmark, or other names for its classes",
+            )
+        return np.array([*labels, -1], np.int64)
+
+    def _tell_outside(self, is_outside: NDArray[np.bool_]) -> None:
+        known = self.annotations.videos
+        for reason, wanted in ((_NOT_ANNOTATED, False), (_OTHER_SUBSET, True)):
+            of_kind = np.array([(video in known) == wanted for video in self.table.videos], bool)
+            of_rows = is_outside & (of_kind[self.table.video_idx] if len(of_kind) else is_outside)
+            if not of_rows.any():
+                continue
+            count = int(of_rows.sum())
+            videos = [self.table.videos[video] for video in np.unique(self.table.video_idx[of_rows])]
+            if self.protocol.outside == "drop":
+                self.dropped[reason] = count
+                fate = "are left out"
+            else:
+                fate = "count as false positives, as in the ActivityNet toolkit; outside=drop leaves them out"
+            self.warnings.append(f"{count} predictions on {len(videos)} videos ({reason}: {_some(videos)}) {fate}")
+
+    def _no_common_video(self, records: Mapping[str, VideoRecord]) -> AnnotationError:
+        elsewhere = {
+            self.annotations.videos[video].subset for video in self.table.videos if video in self.annotations.videos
+        }
+        return AnnotationError(
+            f"{self.source}: all {len(self.table)} predictions are on {len(self.table.videos)} videos that are not in "
+            f"subset {self.protocol.subset or 'any'!r}: {_some(self.table.videos)}",
+            expected=f"videos such as {_some(list(records))}",
+            cause=f"they are of subset {' and '.join(sorted(elsewhere))}"
+            if elsewhere
+            else "ids written in another way",
+            todo="choose the subset" if elsewhere else "use the annotations' ids in the predictions",
+        )
+
+
+def in_subset(annotations: Annotations, subset: str | None) -> dict[str, VideoRecord]:
+    """The videos of a split, compared whole and without regard to case; all of them for None.
+
+    Raises:
+        AnnotationError: no such split, or None where there are several.
+    """
+    if subset is None:
+        if len({name.lower() for name in annotations.subsets}) > 1:
+            raise AnnotationError(
+                f"{annotations.source or 'annotations'}: several subsets and none chosen",
+                expected=f"one of {_listed(annotations)}",
+                todo="choose it with --subset",
+            )
+        return dict(annotations.videos)
+    chosen = {video: each for video, each in annotations.videos.items() if each.subset.lower() == subset.lower()}
+    if not chosen:
+        raise AnnotationError(
+            f"{annotations.source or 'annotations'}: no video is in subset {subset!r}",
+            expected=f"one of {_listed(annotations)}",
+            cause="annotations of another benchmark, or without subsets",
+            todo="choose it with --subset",
+        )
+    return chosen
+
+
+def _listed(annotations: Annotations) -> str:
+    return ", ".join(f"{name or '(none)'} ({count} videos)" for name, count in annotations.subsets.items())
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
+
+
+def _count(counts: dict[str, int], reason: str, count: int) -> None:
+    if count:
+        counts[reason] = counts.get(reason, 0) + count
+
+
+def _column(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _by_label_id(annotations: Annotations) -> dict[str, int]:
+    """`label_id` as text -> class index, for annotations that give ids."""
+    found: dict[str, int] = {}
+    for record in annotations.videos.values():
+        ids = record.instances.extra.get("label_id", np.empty(0))
+        found |= {str(label_id): int(label) for label_id, label in zip(ids, record.instances.label, strict=False)}
+    return found
+
+
+def _refuse_nan(table: ResultTable, source: str) -> None:
+    for name, column in (("score", table.score), ("start", table.start_s), ("end", table.end_s)):
+        rows = np.flatnonzero(np.isnan(column))
+        if len(rows):
+            raise AnnotationError(
+                f"{source}: {len(rows)} predictions with {name} NaN, the first on video "
+                f"{table.videos[table.video_idx[rows[0]]]!r}",
+                expected="numbers",
+                cause="a training run that diverged" if name == "score" else "",
+                todo="look at the model's output; such predictions cannot be ranked or placed",
+            )
+
+
+def threshold_name(value: float) -> str:
+    """A threshold as it stands in metric names: 0.5 -> "0.50"."""
+    return f"{value:.2f}" if abs(value - round(value, 2)) < 1e-9 else f"{value:.6g}"
+
+
+def _options(protocol: Protocol, annotations: Annotations) -> dict[str, Any]:
+    return {
+        "subset": protocol.subset,
+        "tiou": [round(value, 9) for value in protocol.tious],
+        "duplicates": f"{protocol.duplicates}: {DUPLICATE_RULES[protocol.duplicates]}",
+        "outside": f"{protocol.outside}: {OUTSIDE_RULES[protocol.outside]}",
+        "ties": "equal scores in the file's order",
+        "source": protocol.source,
+        "annotation_format": annotations.format,
+    }
+
+
+def _metrics(
+    protocol: Protocol, pairs: detection.Overlaps, precision: NDArray[np.float64], scored: Ints
+) -> dict[str, float]:
+    means = precision.mean(axis=1)
+    metrics = {"mAP": float(means.mean())}
+    metrics |= {f"mAP@{threshold_name(t)}": float(mean) for t, mean in zip(protocol.tious, means, strict=True)}
+    for multiple in protocol.recall_multiples:
+        recall = detection.recall_at(pairs, multiple)[:, scored].mean(axis=1)
+        metrics[f"Recall@{multiple}x"] = float(recall.mean())
+        names = (f"Recall@{multiple}x@{threshold_name(t)}" for t in protocol.tious)
+        metrics |= dict(zip(names, recall.tolist(), strict=True))
+    return metrics
+
+
+def _per_class(
+    protocol: Protocol,
+    pairs: detection.Overlaps,
+    precision: NDArray[np.float64],
+    scored: Ints,
+    classes: Sequence[str],
+) -> dict[str, dict[str, float]]:
+    names = [f"AP@{threshold_name(t)}" for t in protocol.tious]
+    return {
+        classes[label]: {
+            "AP": float(precision[:, label].mean()),
+            **dict(zip(names, precision[:, label].tolist(), strict=True)),
+            "ground_truth": int(pairs.truth_count[label]),
+        }
+        for label in scored.tolist()
+    }

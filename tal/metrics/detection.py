@@ -1,0 +1,235 @@
+"""Temporal detection: average precision and recall of segments against ground truth. Arrays in, numbers out.
+
+The definition is that of the ActivityNet toolkit (activitynet/ActivityNet, Evaluation/eval_detection.py), which
+ActionFormer's evaluator (happyharrycn/actionformer_release, libs/utils/metrics.py) shares. Per class, predictions of
+all videos are taken from the highest score to the lowest; each takes, of its video's instances that are still free and
+that it overlaps by at least the threshold, the one with the highest tIoU. AP is the area under the interpolated
+precision-recall curve.
+
+Ties, which the toolkit leaves to an unstable sort, are settled: of equal scores the earlier row comes first, of equal
+tIoU the later instance. Where prediction and instance of one video both have no length, the toolkit's tIoU is 0/0,
+which its comparisons take for the best match: that is kept, since ActivityNet's published ground truth has such rows.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tal.segments import tiou
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_PAIRS_AT_ONCE = 2_000_000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rows:
+    """Segments of many videos as columns of equal length N.
+
+    Args:
+        video_idx: (N,) any integer per video.
+        label: (N,) class index from 0.
+        start_s, end_s: (N,) any one unit of time.
+        score: (N,); None for ground truth.
+    """
+
+    video_idx: Ints
+    label: Ints
+    start_s: Floats
+    end_s: Floats
+    score: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __getitem__(self, rows: NDArray[np.bool_] | Ints) -> "Rows":
+        """The chosen rows."""
+        return Rows(
+            video_idx=self.video_idx[rows],
+            label=self.label[rows],
+            start_s=self.start_s[rows],
+            end_s=self.end_s[rows],
+            score=None if self.score is None else self.score[rows],
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Overlaps:
+    """Predictions in the order in which they are judged, and every overlap with ground truth that can matter.
+
+    Args:
+        class_count: K.
+        tious: (M,) thresholds.
+        truth_label: (G,) classes of the ground truth.
+        label: (N,) classes of the predictions, ascending; within a class the scores descend.
+        group_rank: (N,) position of a prediction among those of its class and video, from 0.
+        group_size: (N,) number of instances of its class in its video.
+        pair_prediction, pair_truth, pair_tiou: (P,) the overlaps of at least the lowest threshold; those of one
+            prediction stand together, the highest first.
+    """
+
+    class_count: int
+    tious: Floats
+    truth_label: Ints
+    label: Ints
+    group_rank: Ints
+    group_size: Ints
+    pair_prediction: Ints
+    pair_truth: Ints
+    pair_tiou: Floats
+
+    @property
+    def truth_count(self) -> Ints:
+        """(K,) instances of each class."""
+        return np.bincount(self.truth_label, minlength=self.class_count)
+
+
+def overlaps(truth: Rows, predictions: Rows, tious: ArrayLike, *, class_count: int) -> Overlaps:
+    """Sort the predictions and find the overlaps, in time and memory linear in the rows (times instances per group).
+
+    Args:
+        truth: Ground truth.
+        predictions: With scores.
+        tious: (M,) thresholds.
+        class_count: K; labels are below it.
+    """
+    thresholds = np.atleast_1d(np.asarray(tious, np.float64))
+    score = np.zeros(len(predictions)) if predictions.score is None else predictions.score
+    ordered = predictions[np.lexsort((-score, predictions.label))]
+    video_count = 1 + max((int(rows.video_idx.max()) for rows in (truth, ordered) if len(rows)), default=0)
+    truth_key = truth.label * video_count + truth.video_idx
+    key = ordered.label * video_count + ordered.video_idx
+    by_key = np.argsort(truth_key, kind="stable")
+    first = np.searchsorted(truth_key[by_key], key, "left")
+    group_size = np.searchsorted(truth_key[by_key], key, "right") - first
+    prediction, position, value = _pairs(truth[by_key], ordered, first, group_size, float(thresholds.min()))
+    best_first = np.lexsort((-by_key[position], -value, prediction))
+    return Overlaps(
+        class_count=class_count,
+        tious=thresholds,
+        truth_label=truth.label,
+        label=ordered.label,
+        group_rank=_rank_in_group(key),
+        group_size=group_size,
+        pair_prediction=prediction[best_first],
+        pair_truth=by_key[position[best_first]],
+        pair_tiou=value[best_first],
+    )
+
+
+def _rank_in_group(key: Ints) -> Ints:
+    """(N,) how many earlier rows have the same key."""
+    order = np.argsort(key, kind="stable")
+    ordered = key[order]
+    rank = np.empty(len(key), np.int64)
+    rank[order] = np.arange(len(key)) - np.searchsorted(ordered, ordered, "left")
+    return rank
+
+
+def _pairs(truth: Rows, predictions: Rows, first: Ints, count: Ints, lowest: float) -> tuple[Ints, Ints, Floats]:
+    """(prediction, truth, tIoU) of the pairs that share class and video and overlap by `lowest`; bounded memory."""
+    candidates = np.flatnonzero(count)
+    ends = np.cumsum(count[candidates])
+    chunks = np.searchsorted(ends, np.arange(_PAIRS_AT_ONCE, ends[-1] if len(ends) else 0, _PAIRS_AT_ONCE))
+    found: list[tuple[Ints, Ints, Floats]] = []
+    for rows in np.split(candidates, chunks):
+        prediction = np.repeat(rows, count[rows])
+        starts = np.cumsum(count[rows]) - count[rows]
+        position = np.arange(len(prediction)) + np.repeat(first[rows] - starts, count[rows])
+        value = _toolkit_tiou(predictions[prediction], truth[position])
+        kept = value >= lowest
+        found.append((prediction[kept], position[kept], value[kept]))
+    prediction, position, value = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return prediction, position, value
+
+
+def _toolkit_tiou(first: Rows, second: Rows) -> Floats:
+    """(N,) tIoU row by row; infinite where both lengths add up to nothing."""
+    value = tiou(first.start_s, first.end_s, second.start_s, second.end_s, pairwise=False)
+    union = (first.end_s - first.start_s) + (second.end_s - second.start_s)
+    return np.where((union == 0) & (value == 0), np.inf, value)
+
+
+def matched(pairs: Overlaps, threshold: float) -> NDArray[np.bool_]:
+    """(N,) whether each prediction, in the order of `pairs`, takes an instance.
+
+    All predictions ask at once for their best instance; an instance keeps the one that is judged first, the others
+    ask for their next. Since every instance prefers the same order, the outcome is that of judging one by one.
+    """
+    count = len(pairs.label)
+    above = np.bincount(pairs.pair_prediction[pairs.pair_tiou >= threshold], minlength=count)
+    asked = np.searchsorted(pairs.pair_prediction, np.arange(count))
+    last = asked + above
+    holder = np.full(len(pairs.truth_label), count)
+    free = np.flatnonzero(above)
+    while len(free):
+        wanted = pairs.pair_truth[asked[free]]
+        before = holder[wanted]
+        np.minimum.at(holder, wanted, free)
+        displaced = before[(before < count) & (holder[wanted] != before)]
+        free = np.unique(np.concatenate([free[holder[wanted] != free], displaced]))
+        asked[free] += 1
+        free = free[asked[free] < last[free]]
+    taken = np.zeros(count + 1, bool)
+    taken[holder] = True
+    return taken[:count]
+
+
+def average_precision(pairs: Overlaps) -> Floats:
+    """(M, K) AP per threshold and class; NaN for classes without instances, 0 for those without predictions."""
+    found = np.array([matched(pairs, threshold) for threshold in pairs.tious]).reshape(len(pairs.tious), -1)
+    bounds = np.searchsorted(pairs.label, np.arange(pairs.class_count + 1))
+    result = np.full((len(pairs.tious), pairs.class_count), np.nan)
+    for label, instances in enumerate(pairs.truth_count):
+        if instances:
+            result[:, label] = _interpolated(found[:, bounds[label] : bounds[label + 1]], int(instances))
+    return result
+
+
+def _interpolated(found: NDArray[np.bool_], instances: int) -> Floats:
+    """(M,) area under the interpolated precision-recall curve; `found` is (M, n), highest score first."""
+    precision = np.cumsum(found, axis=1) / np.arange(1, found.shape[1] + 1)
+    highest_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    return (highest_from_here * found).sum(axis=1) / instances
+
+
+def recall_at(pairs: Overlaps, multiple: int) -> Floats:
+    """(M, K) share of instances overlapped by their video's best `multiple` x (instances of the class) predictions.
+
+    Recall@kx of ActionFormer's evaluator (`compute_topkx_recall_detection`), used for Ego4D-MQ: an instance counts once
+    however many predictions overlap it, and a prediction may serve several. NaN for classes without instances.
+    """
+    prediction = pairs.pair_prediction
+    admitted = pairs.group_rank[prediction] < multiple * pairs.group_size[prediction]
+    admitted &= np.isfinite(pairs.pair_tiou)
+    result = np.full((len(pairs.tious), pairs.class_count), np.nan)
+    counts = pairs.truth_count
+    for row, threshold in enumerate(pairs.tious):
+        hit = np.zeros(len(pairs.truth_label), bool)
+        hit[pairs.pair_truth[admitted & (pairs.pair_tiou >= threshold)]] = True
+        hits = np.bincount(pairs.truth_label[hit], minlength=pairs.class_count)
+        result[row, counts > 0] = hits[counts > 0] / counts[counts > 0]
+    return result
+
+
+def duplicates(truth: Rows, *, tolerance_s: float = 1e-3) -> NDArray[np.bool_]:
+    """(G,) instances of which an earlier kept one has the same class and video and both ends within `tolerance_s`."""
+    order = np.lexsort((np.arange(len(truth)), truth.start_s, truth.label, truth.video_idx))
+    same = np.diff(truth.video_idx[order]) == 0
+    same &= np.diff(truth.label[order]) == 0
+    same &= np.diff(truth.start_s[order]) <= tolerance_s
+    run = np.concatenate([[0], np.cumsum(~same)]) if len(order) else np.empty(0, np.int64)
+    removed = np.zeros(len(truth), bool)
+    for rows in np.split(order, np.flatnonzero(np.diff(run)) + 1):
+        kept: list[int] = []
+        for row in sorted(rows.tolist()) if len(rows) > 1 else ():
+            gaps = (
+                max(abs(truth.start_s[row] - truth.start_s[other]), abs(truth.end_s[row] - truth.end_s[other]))
+                for other in kept
+            )
+            removed[row] = any(gap <= tolerance_s for gap in gaps)
+            if not removed[row]:
+                kept.append(row)
+    return removed

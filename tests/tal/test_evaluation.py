@@ -1,0 +1,178 @@
+"""Protocols on real files give the official evaluators' numbers, and everything left out is counted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tal.annotations import Annotations, VideoRecord
+from tal.annotations.results import write_csv, write_results
+from tal.errors import AnnotationError, ConfigError, TalError
+from tal.evaluation import evaluate
+from tal.segments import Segments
+
+CASES = Path(__file__).parents[2] / "../shared/cases/temporal"
+needs_cases = pytest.mark.skipif(not CASES.exists(), reason="no shared/cases beside the checkout")
+
+OFFICIAL = [
+    ("thumos14", "thumos14", "thumos14", None),
+    ("activitynet", "activitynet13", "activitynet13", None),
+    ("generic", "multithumos", "multithumos", "test"),
+    ("generic", "50Salads_mid_mid_video_ED-TCN_L2_C15", "50Salads_mid_mid_video_ED-TCN_L2_C15", None),
+    ("generic", "GTEA_video_SVM", "GTEA_video_SVM", None),
+]
+
+
+@needs_cases
+@pytest.mark.parametrize(("protocol", "annotations", "predictions", "subset"), OFFICIAL)
+def test_official_numbers(protocol, annotations, predictions, subset):
+    expected = json.loads((CASES / "expected.json").read_text())
+    (rules,) = [rules for name, rules in expected.items() if name.startswith(predictions)]
+    for tool, numbers in rules.items():
+        result = evaluate(
+            protocol,
+            CASES / f"{annotations}.annotations.json",
+            CASES / f"{predictions}.predictions.json",
+            subset=subset,
+            tiou=numbers["tious"] if protocol == "generic" else None,
+            duplicates="keep" if tool.startswith("ActivityNet") else "remove",
+        )
+        assert list(result.options["tiou"]) == numbers["tious"]
+        assert result.counts["ground_truth"] == numbers["n_gt"]
+        assert result.counts["predictions_evaluated"] == numbers["n_pred"]
+        assert result.metrics["mAP"] == pytest.approx(numbers["average_mAP"], rel=1e-9)
+        found = [value for name, value in result.metrics.items() if name.startswith("mAP@")]
+        assert found == pytest.approx(numbers["mAP"], rel=1e-9)
+        for multiple in (1, 5):
+            found = [value for name, value in result.metrics.items() if name.startswith(f"Recall@{multiple}x@")]
+            if found and f"recall_{multiple}x" in numbers:
+                assert found == pytest.approx(numbers[f"recall_{multiple}x"], rel=1e-9)
+
+
+def _annotations(rows, classes=("run", "walk"), others=()):
+    """rows: video -> (subset, [(start, end, name)])"""
+    videos = {
+        video: VideoRecord(
+            video=video,
+            subset=subset,
+            instances=Segments.from_names(
+                [row[0] for row in instances],
+                [row[1] for row in instances],
+                [row[2] for row in instances],
+                classes=classes,
+            ),
+        )
+        for video, (subset, instances) in rows.items()
+    }
+    return Annotations(classes=tuple(classes), videos=videos)
+
+
+def _predictions(rows, classes=("run", "walk")):
+    return {
+        video: Segments.from_names(
+            [row[0] for row in found], [row[1] for row in found], [row[2] for row in found],
+            classes=classes, score=[row[3] for row in found],
+        )
+        for video, found in rows.items()
+    }  # fmt: skip
+
+
+TRUTH = _annotations(
+    {
+        "a": ("Test", [(0, 10, "run"), (0, 10.0005, "run"), (5, 5, "run"), (20, 30, "walk")]),
+        "b": ("test", [(0, 4, "run")]),
+        "c": ("testing", [(0, 4, "walk")]),
+    }
+)
+
+
+def test_a_subset_is_compared_whole_and_in_any_case():
+    result = evaluate("generic", TRUTH, _predictions({"a": [(0, 10, "run", 0.9)]}), subset="TEST")
+    assert result.counts["videos"] == 2
+    assert result.missing == ("b",)
+    with pytest.raises(AnnotationError, match=r"Test \(1 videos\), test \(1 videos\), testing"):
+        evaluate("generic", TRUTH, {}, subset="tes")
+    with pytest.raises(AnnotationError, match="none chosen"):
+        evaluate("generic", TRUTH, {})
+
+
+def test_everything_left_out_is_counted():
+    predictions = _predictions(
+        {"a": [(0, 10, "run", 0.9), (0, 1, "fly", 0.5)], "c": [(0, 4, "walk", 0.9)], "zz": [(0, 4, "run", 0.95)]},
+        classes=("fly", "run", "walk"),
+    )
+    result = evaluate("generic", TRUTH, predictions, subset="test", outside="drop")
+    assert result.counts["duplicates_removed"] == 1
+    assert sum(result.counts["ground_truth_excluded"].values()) == 1
+    assert result.counts["ground_truth"] == 3
+    assert result.counts["predictions_dropped"] == {
+        "video not in the annotations": 1,
+        "video of another subset": 1,
+        "class not in the annotations": 1,
+    }
+    assert result.metrics["mAP@0.50"] == pytest.approx((0.5 + 0) / 2)
+    assert result.per_class["run"]["ground_truth"] == 2
+
+    counted = evaluate("generic", TRUTH, predictions, subset="test")
+    assert counted.counts["predictions_outside"] == 2
+    assert counted.metrics["mAP@0.50"] == pytest.approx(0.5 * 0.5 / 2)  # The false alarm on zz comes first.
+    assert len(counted.warnings) == 2
+
+    kept = evaluate("generic", TRUTH, predictions, subset="test", duplicates="keep")
+    assert kept.counts["ground_truth"] == 5
+    assert kept.options["duplicates"].startswith("keep: ActivityNet toolkit")
+
+
+def test_no_predictions_in_memory_score_zero():
+    result = evaluate("generic", TRUTH, {}, subset="test")
+    assert result.metrics["mAP"] == 0.0
+    assert result.counts["missing_videos"] == 2
+
+
+def test_results_written_as_json_and_csv_score_the_same(tmp_path):
+    rng = np.random.default_rng(0)
+    start = rng.uniform(0, 25, 60)
+    found = zip(start.tolist(), rng.uniform(2, 9.9, 60).tolist(), rng.random(60).tolist(), strict=True)
+    rows = {"a": [(first, first + length, "walk" if first > 12 else "run", score) for first, length, score in found]}
+    results = _predictions(rows)
+    write_results(tmp_path / "p.json", results)
+    write_csv(tmp_path / "p.csv", results)
+    memory = evaluate("generic", TRUTH, results, subset="test")
+    for name in ("p.json", "p.csv"):
+        file = evaluate("generic", TRUTH, tmp_path / name, subset="test")
+        assert file.metrics == memory.metrics
+        assert list(file.inputs) == [str(tmp_path / name)]
+    assert 0 < memory.metrics["mAP"] < 1
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"results": {}}, "no predictions"),
+        ({"results": {"a": [{"segment": [0, 1], "label": "run"}]}}, "prediction 0 has no score"),
+        ({"results": {"a": [{"segment": [0, 1], "label": "run", "score": float("nan")}]}}, "score NaN"),
+        ({"results": {"a": [{"segment": [0], "label": "run", "score": 1}]}}, "segment is"),
+        ({"results": {"a": [{"segment": [0, 1], "label": "swim", "score": 1}]}}, "none of its 1 classes"),
+        ({"results": {"zz": [{"segment": [0, 1], "label": "run", "score": 1}]}}, "not in subset"),
+        ({"results": {"a": {"annotations": []}}}, "annotations, not predictions"),
+        ({"database": {"a": {"annotations": []}}}, "annotations, not predictions"),
+        ([1, 2], "a list"),
+    ],
+)
+def test_unusable_predictions_are_refused(tmp_path, content, told):
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(AnnotationError, match=told):
+        evaluate("generic", TRUTH, path, subset="test")
+
+
+def test_unknown_names_and_thresholds_are_refused():
+    with pytest.raises(TalError, match=r"unknown protocol(.|\n)*thumos14"):
+        evaluate("thumos", TRUTH, {})
+    with pytest.raises(ConfigError, match="duplicate rule"):
+        evaluate("generic", TRUTH, {}, duplicates="some")
+    with pytest.raises(ConfigError, match="thresholds"):
+        evaluate("generic", TRUTH, {}, tiou=[50])
+    with pytest.raises(AnnotationError, match="no ground truth"):
+        evaluate("generic", _annotations({"a": ("test", [])}), {})
