@@ -11,6 +11,7 @@ from tal.registry import Registry
 from tal.version import VERSION
 
 if TYPE_CHECKING:
+    import inspect
     from collections.abc import Callable, Sequence
 
 COMMANDS = Registry(
@@ -112,17 +113,39 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
         nargs: dict[str, Any] = {"nargs": "*" if optional else "+"} if many else {"nargs": "?"} if optional else {}
         default = {"default": each.default} if optional else {}
         parser.add_argument(each.name, type=kind, help=described.get(each.name), **nargs, **default)
-    parser.add_function_arguments(function, skip={each.name for each in positional}, fail_untyped=True)
+    plain = _add_own_options(parser, [each for each in parameters if each not in positional], hints, described)
+    skipped: set[str | int] = {*(each.name for each in positional), *plain}
+    parser.add_function_arguments(function, skip=skipped, fail_untyped=True)
     levels = ["debug", "info", "warning", "error"]
     parser.add_argument("--log_level", choices=levels, default="info", help="what is told while it runs")
     values = parser.instantiate_classes(parser.parse_args(_with_underscores(words)))
     return dict(values.as_dict())
 
 
+def _add_own_options(
+    parser: Any, options: Sequence[inspect.Parameter], hints: dict[str, Any], described: dict[str, str]
+) -> set[str]:
+    """Lists as options of one or more words, and booleans that are off by default as flags; returns their names."""
+    from typing import get_args, get_origin
+
+    added: set[str] = set()
+    for each in options:
+        kinds = [kind for kind in (hints[each.name], *get_args(hints[each.name])) if get_origin(kind) is list]
+        if not kinds and not (hints[each.name] is bool and each.default is False):
+            continue
+        given: dict[str, Any] = {"action": "store_true"}
+        if kinds:
+            given = {"nargs": "+", "type": get_args(kinds[0])[0]}
+            given |= {"required": True} if each.default is each.empty else {"default": each.default}
+        parser.add_argument(f"--{each.name}", help=described.get(each.name), **given)
+        added.add(each.name)
+    return added
+
+
 def _with_underscores(words: Sequence[str]) -> list[str]:
     """--retry-failed as --retry_failed: options may be typed either way."""
-    options = (word.partition("=") if word.startswith("--") and len(word) > 2 else (word, "", "") for word in words)
-    return [name[:2] + name[2:].replace("-", "_") + sign + value for name, sign, value in options]
+    parts = (word.partition("=") if word.startswith("--") else ("", "", word) for word in words)
+    return [name.replace("-", "_").replace("__", "--", 1) + sign + value for name, sign, value in parts]
 
 
 def _described(documentation: str) -> dict[str, str]:
