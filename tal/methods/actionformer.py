@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -195,7 +196,7 @@ class ActionFormerConfig:
         if self.regression_ranges is not None:
             return self.regression_ranges
         edges = [0.0, *(4.0 * stride for stride in self.strides[:-1]), math.inf]
-        return tuple(zip(edges[:-1], edges[1:], strict=True))
+        return tuple(pairwise(edges))
 
     def padded_length(self, count: int) -> int:
         """T that a window of `count` snippets is padded to, at least.
@@ -389,7 +390,7 @@ class ActionFormer(Method):
         return torch.stack(wanted), torch.stack(distances)
 
     def candidates(self, outputs: PyramidOutputs, batch: Batch) -> list[Segments]:
-        """Per window, the segments that its points propose; they may reach beyond the video, whose end `suppress` knows.
+        """Per window, the segments that its points propose; `suppress` limits them to the video.
 
         Extra columns: `point_s`, the time of the proposing point, and `duration_s`, the video's.
         """

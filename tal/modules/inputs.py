@@ -1,6 +1,7 @@
 """From feature streams to one sequence: standardisation, projection per stream, embedding."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -85,8 +86,7 @@ class ConvStack(nn.Module):
         super().__init__()
         widths = [in_width, *[width] * layers]
         self.conv = nn.ModuleList(
-            MaskedConv(before, after, kernel_size, bias=False)
-            for before, after in zip(widths[:-1], widths[1:], strict=True)
+            MaskedConv(before, after, kernel_size, bias=False) for before, after in pairwise(widths)
         )
         self.norm = nn.ModuleList(ChannelNorm(width) for _ in range(layers))
 

@@ -1,4 +1,4 @@
-"""Layers on (B, C, T) sequences of which only a part is valid: convolution, normalisation, pooling, residual scaling."""
+"""Layers on (B, C, T) sequences of which only a part is valid."""
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,7 @@ class MaskedConv(nn.Conv1d):
         if self.bias is not None:
             nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         """(B, C_in, T), mask (B, 1, T') of the output -> (B, C, T')."""
         return super().forward(x) * mask
 
@@ -68,7 +68,7 @@ class ScaledDropPath(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) -> (B, C, T)."""
-        scale = self.scale
+        scale: Tensor = self.scale
         if self.training:
             kept = torch.rand(len(x), 1, 1, device=x.device) >= self.drop
             scale = scale * (kept / (1 - self.drop))  # (B, C, 1)
