@@ -46,7 +46,12 @@ def probe(path: Path | str, *, stream_idx: int | None = None) -> VideoInfo:
 
 
 def open_video(
-    path: Path | str, *, resize: Resize | None = None, stream_idx: int | None = None, decoder: str = "pyav"
+    path: Path | str,
+    *,
+    resize: Resize | None = None,
+    stream_idx: int | None = None,
+    decoder: str = "pyav",
+    threads: int = 0,
 ) -> VideoReader:
     """Open a video for reading frames.
 
@@ -55,10 +60,12 @@ def open_video(
         resize: Size of the delivered frames; as shown by a player if None.
         stream_idx: Position of a stream in the file; FFmpeg's best video stream if None.
         decoder: A name in `DECODERS`.
+        threads: Of the decoder; 0 lets it choose by the number of cores, which suits one video at a time. One thread
+            takes 10 to 25 % less processor time per frame and suits many videos at once.
 
     Raises:
         VideoError: the file cannot be opened, or holds no video that can be decoded.
         TalError: no such decoder, or a resize that contradicts itself.
     """
-    reader: VideoReader = DECODERS.load(decoder)(path, resize=resize, stream_idx=stream_idx)
+    reader: VideoReader = DECODERS.load(decoder)(path, resize=resize, stream_idx=stream_idx, threads=threads)
     return reader
