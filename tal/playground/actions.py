@@ -81,6 +81,19 @@ _BOW = _pose(lean=76, nod=22, arms_flex=-6, elbows=4, legs_flex=-3)
 _LUNGE = _pose(left_leg_flex=66, left_knee=76, right_leg_flex=-38, right_knee=14, lean=6,
                arms_out=42, elbows_out=-100, elbows=10)  # fmt: skip
 _SQUAT = _pose(legs_flex=88, knees=122, lean=40, legs_out=12, arms_flex=82, elbows=5)
+_LEFT_KNEE_UP = _pose(left_leg_flex=82, left_knee=98, right_arm_flex=48, right_elbow=45, left_arm_flex=-30, plant=1)
+_LEFT_JAB = _pose(**_GUARD | {"left_arm_flex": 88, "left_elbow": 2, "twist": -26, "lean": 13})
+_RIGHT_JAB = _pose(**_GUARD | {"right_arm_flex": 88, "right_elbow": 2, "twist": 26, "lean": 13})
+_WIND_UP = _pose(right_arm_flex=158, right_arm_out=18, right_elbow=70, left_arm_flex=62, lean=-18, twist=-24,
+                 left_leg_flex=38, left_knee=44, plant=1)  # fmt: skip
+_RELEASE = _pose(right_arm_flex=105, right_elbow=6, left_arm_flex=10, lean=18, twist=26, left_leg_flex=26, left_knee=12,
+                 right_leg_flex=-16, right_knee=14)  # fmt: skip
+_FOLLOW = _pose(right_arm_flex=20, right_arm_out=-8, lean=34, twist=30, left_leg_flex=24, left_knee=22,
+                right_leg_flex=-18, right_knee=20)  # fmt: skip
+_STRIDE = _pose(left_leg_flex=24, right_leg_flex=-22, left_arm_flex=-20, right_arm_flex=24, left_knee=4, right_knee=12)
+_PASSING = _pose(left_leg_flex=2, right_leg_flex=10, right_knee=50, plant=0)
+_ARM_UP = _pose(right_arm_out=150, right_elbow_out=12)
+_KNEE_HALF_UP = _pose(right_leg_flex=52, right_knee=76, plant=0)
 _HANDS_APART = {"arms_flex": 62, "elbows": 30, "arms_out": 40, "elbows_out": -8}
 _HANDS_TOGETHER = {"arms_flex": 62, "elbows": 30, "arms_out": 6, "elbows_out": -46}
 
@@ -95,14 +108,17 @@ ACTIONS: dict[str, Action] = {
     "jump": Action(
         keys=(
             (0, REST), (0.28, _CROUCH), (0.42, _pose(arms_flex=150, lean=4)),
-            (0.57, _pose(lift=0.22, arms_flex=165, knees=30, legs_flex=12)), (0.72, _pose(arms_flex=80, knees=18, legs_flex=9)),
+            (0.57, _pose(lift=0.22, arms_flex=165, knees=30, legs_flex=12)),
+            (0.72, _pose(arms_flex=80, knees=18, legs_flex=9)),
             (0.83, _pose(legs_flex=40, knees=72, lean=22, arms_flex=10)), (1, REST),
         ),
         cycle_s=(1.05, 1.5), cycles=(1, 4), says="jumps", sounds=((0.72, "thud"),),
     ),
     "kick": Action(
-        keys=((0, REST), (0.28, _CHAMBER), (0.46, _pose(right_leg_flex=98, right_knee=2, lean=-24, arms_out=38, plant=0)),
-              (0.62, _CHAMBER), (1, REST)),
+        keys=(
+            (0, REST), (0.28, _CHAMBER), (0.46, _pose(right_leg_flex=98, right_knee=2, lean=-24, arms_out=38, plant=0)),
+            (0.62, _CHAMBER), (1, REST),
+        ),
         cycle_s=(1.0, 1.5), cycles=(1, 3), says="kicks", sounds=((0.4, "whoosh"), (0.97, "step")),
     ),
     "lunge": Action(
@@ -110,21 +126,13 @@ ACTIONS: dict[str, Action] = {
         cycle_s=(1.6, 2.3), cycles=(1, 3), says="lunges", sounds=((0.36, "step"), (0.97, "step")), alternates=True,
     ),
     "march": Action(
-        keys=(
-            (0, REST),
-            (0.25, _pose(left_leg_flex=82, left_knee=98, right_arm_flex=48, right_elbow=45, left_arm_flex=-30, plant=1)),
-            (0.5, REST),
-            (0.75, _pose(right_leg_flex=82, right_knee=98, left_arm_flex=48, left_elbow=45, right_arm_flex=-30, plant=0)),
-            (1, REST),
-        ),
+        keys=((0, REST), (0.25, _LEFT_KNEE_UP), (0.5, REST), (0.75, _LEFT_KNEE_UP.mirrored()), (1, REST)),
         cycle_s=(0.95, 1.4), cycles=(2, 4), says="marches in place", sounds=((0.48, "step"), (0.98, "step")),
     ),
     "punch": Action(
         keys=(
-            (0, _pose(**_GUARD)), (0.2, _pose(**_GUARD | {"left_arm_flex": 88, "left_elbow": 2, "twist": -26, "lean": 13})),
-            (0.45, _pose(**_GUARD)), (0.52, _pose(**_GUARD)),
-            (0.72, _pose(**_GUARD | {"right_arm_flex": 88, "right_elbow": 2, "twist": 26, "lean": 13})),
-            (1, _pose(**_GUARD)),
+            (0, _pose(**_GUARD)), (0.2, _LEFT_JAB), (0.45, _pose(**_GUARD)),
+            (0.52, _pose(**_GUARD)), (0.72, _RIGHT_JAB), (1, _pose(**_GUARD)),
         ),
         cycle_s=(0.85, 1.25), cycles=(2, 4), says="punches", sounds=((0.16, "whoosh"), (0.68, "whoosh")), ramp_s=0.3,
     ),
@@ -138,23 +146,15 @@ ACTIONS: dict[str, Action] = {
     ),
     "star_jump": Action(
         keys=(
-            (0, REST), (0.12, _pose(knees=34, legs_flex=18)), (0.3, _pose(legs_out=22, arms_out=115, lift=0.09)), (0.45, _STAR),
-            (0.58, _pose(legs_out=30, arms_out=160, knees=16, legs_flex=8)), (0.76, _pose(legs_out=12, arms_out=70, lift=0.09)),
-            (0.9, _pose(knees=14, legs_flex=7)), (1, REST),
+            (0, REST), (0.12, _pose(knees=34, legs_flex=18)),
+            (0.3, _pose(legs_out=22, arms_out=115, lift=0.09)), (0.45, _STAR),
+            (0.58, _pose(legs_out=30, arms_out=160, knees=16, legs_flex=8)),
+            (0.76, _pose(legs_out=12, arms_out=70, lift=0.09)), (0.9, _pose(knees=14, legs_flex=7)), (1, REST),
         ),
         cycle_s=(0.95, 1.35), cycles=(2, 4), says="does star jumps", sounds=((0.45, "thud"), (0.9, "thud")),
     ),
     "throw": Action(
-        keys=(
-            (0, REST),
-            (0.34, _pose(right_arm_flex=158, right_arm_out=18, right_elbow=70, left_arm_flex=62, lean=-18, twist=-24,
-                         left_leg_flex=38, left_knee=44, plant=1)),
-            (0.5, _pose(right_arm_flex=105, right_elbow=6, left_arm_flex=10, lean=18, twist=26, left_leg_flex=26, left_knee=12,
-                        right_leg_flex=-16, right_knee=14)),
-            (0.64, _pose(right_arm_flex=20, right_arm_out=-8, lean=34, twist=30, left_leg_flex=24, left_knee=22,
-                         right_leg_flex=-18, right_knee=20)),
-            (1, REST),
-        ),
+        keys=((0, REST), (0.34, _WIND_UP), (0.5, _RELEASE), (0.64, _FOLLOW), (1, REST)),
         cycle_s=(1.3, 1.9), says="throws", sounds=((0.42, "whoosh"),),
     ),
     "turn": Action(
@@ -175,13 +175,7 @@ ACTIONS: dict[str, Action] = {
     ),
     # Distractors of the hard setting: near misses of classes, and what people do while waiting.
     "walk": Action(
-        keys=(
-            (0, _pose(left_leg_flex=24, right_leg_flex=-22, left_arm_flex=-20, right_arm_flex=24, left_knee=4, right_knee=12)),
-            (0.25, _pose(left_leg_flex=2, right_leg_flex=10, right_knee=50, plant=0)),
-            (0.5, _pose(right_leg_flex=24, left_leg_flex=-22, right_arm_flex=-20, left_arm_flex=24, right_knee=4, left_knee=12)),
-            (0.75, _pose(right_leg_flex=2, left_leg_flex=10, left_knee=50, plant=1)),
-            (1, _pose(left_leg_flex=24, right_leg_flex=-22, left_arm_flex=-20, right_arm_flex=24, left_knee=4, right_knee=12)),
-        ),
+        keys=((0, _STRIDE), (0.25, _PASSING), (0.5, _STRIDE.mirrored()), (0.75, _PASSING.mirrored()), (1, _STRIDE)),
         cycle_s=(0.85, 1.1), sounds=((0.05, "step"), (0.55, "step")), ramp_s=0.25, labelled=False,
     ),
     "scratch_head": Action(
@@ -191,9 +185,7 @@ ACTIONS: dict[str, Action] = {
         cycle_s=(1.6, 2.6), labelled=False,
     ),
     "raise_arm": Action(
-        keys=((0, REST), (0.35, _pose(right_arm_out=150, right_elbow_out=12)), (0.6, _pose(right_arm_out=150, right_elbow_out=12)),
-              (1, REST)),
-        cycle_s=(1.5, 2.4), labelled=False,
+        keys=((0, REST), (0.35, _ARM_UP), (0.6, _ARM_UP), (1, REST)), cycle_s=(1.5, 2.4), labelled=False,
     ),
     "dip": Action(
         keys=((0, REST), (0.45, _pose(legs_flex=32, knees=54, lean=16, arms_flex=20)), (1, REST)),
@@ -212,17 +204,17 @@ ACTIONS: dict[str, Action] = {
         cycle_s=(0.4, 0.6), cycles=(3, 6), ramp_s=0.35, labelled=False,
     ),
     "lift_knee": Action(
-        keys=((0, REST), (0.4, _pose(right_leg_flex=52, right_knee=76, plant=0)), (0.55, _pose(right_leg_flex=52, right_knee=76, plant=0)),
-              (1, REST)),
-        cycle_s=(1.0, 1.6), labelled=False,
+        keys=((0, REST), (0.4, _KNEE_HALF_UP), (0.55, _KNEE_HALF_UP), (1, REST)), cycle_s=(1.0, 1.6), labelled=False,
     ),
     "nod_forward": Action(
         keys=((0, REST), (0.4, _pose(lean=24, nod=18)), (0.6, _pose(lean=24, nod=18)), (1, REST)),
         cycle_s=(1.2, 2.0), labelled=False,
     ),
     "reach": Action(
-        keys=((0, REST), (0.4, _pose(right_arm_flex=78, right_elbow=12, lean=10)), (0.6, _pose(right_arm_flex=82, right_elbow=8, lean=12)),
-              (1, REST)),
+        keys=(
+            (0, REST), (0.4, _pose(right_arm_flex=78, right_elbow=12, lean=10)),
+            (0.6, _pose(right_arm_flex=82, right_elbow=8, lean=12)), (1, REST),
+        ),
         cycle_s=(1.2, 2.0), labelled=False,
     ),
 }  # fmt: skip

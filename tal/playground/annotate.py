@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 from tal.playground.actions import ACTIONS, CLASSES
@@ -74,7 +75,7 @@ def sound_events(script: Script) -> list[tuple[float, str]]:
 
 
 def _moments(script: Script, rows: list[tuple[Performance, Actor]]) -> list[dict[str, Any]]:
-    """A sentence per instance, and one per pair of an actor's neighbouring instances; equal sentences are one moment."""
+    """A sentence per instance, and one per pair of an actor's neighbours; equal sentences are one moment."""
     spans: dict[str, list[list[float]]] = {}
 
     def add(text: str, start_ms: int, end_ms: int) -> None:
@@ -84,7 +85,7 @@ def _moments(script: Script, rows: list[tuple[Performance, Actor]]) -> list[dict
         add(f"{_who(actor)} {_does(part)}", part.start_ms, part.end_ms)
     for actor in script.actors:
         own = [part for part in actor.performances if part.labelled]
-        for first, second in zip(own, own[1:], strict=False):
+        for first, second in pairwise(own):
             add(
                 f"{_who(actor)} {ACTIONS[first.action].says}, then {ACTIONS[second.action].says}",
                 first.start_ms,
@@ -152,7 +153,7 @@ def _tube(actor: str, label: str, track: list[tuple[float, list[float]]]) -> dic
 
 
 def to_json(data: Any, *, depth: int = 4) -> str:
-    """JSON that a person can read: objects and lists of objects are broken into lines down to `depth`, the rest is not."""
+    """JSON that a person can read: objects and lists of objects are broken into lines down to `depth`, no further."""
     return _broken(data, 0, depth) + "\n"
 
 

@@ -1,6 +1,6 @@
 """The camera: shots, and where a point of the world is on the picture.
 
-World and picture are measured in picture heights: x from the left edge, y from the top, as the camera at rest sees them.
+World and picture are measured in picture heights: x from the left edge, y from the top of what a camera at rest sees.
 """
 
 from __future__ import annotations

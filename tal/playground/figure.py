@@ -161,14 +161,10 @@ def limbs(pose: Pose, body: Body) -> list[Limb]:
     """
     joints = _joints(pose, body)
     turn_sin, turn_cos = sin_deg(pose.yaw), cos_deg(pose.yaw)
-    seen = {
-        name: (
-            x * turn_cos + z * turn_sin,
-            y - _VIEW_FROM_ABOVE * (z * turn_cos - x * turn_sin),
-            z * turn_cos - x * turn_sin,
-        )
-        for name, (x, y, z) in joints.items()
-    }
+    seen: dict[str, Point] = {}
+    for name, (x, y, z) in joints.items():
+        depth = z * turn_cos - x * turn_sin
+        seen[name] = x * turn_cos + z * turn_sin, y - _VIEW_FROM_ABOVE * depth, depth
     girth = body.girth
     strokes = [
         _stroke("torso", seen["left_shoulder"], seen["left_hip"], 0.043 * girth, 0.048 * girth),

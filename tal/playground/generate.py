@@ -146,15 +146,17 @@ def _write_if_changed(path: Path, text: str) -> None:
 
 def _readme(settings: Settings, counts: dict[str, int]) -> str:
     many = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    each = f"{settings.duration_s:g} s, {settings.width}x{settings.height}, {settings.fps:g} frames per second"
     return f"""# Playground, {settings.difficulty}, seed {settings.seed}
 
-Synthetic: rendered by `tal playground` (format {FORMAT_VERSION}), not filmed. Nothing measured here stands for a benchmark's number.
+Synthetic: rendered by `tal playground` (format {FORMAT_VERSION}), not filmed.
+Nothing measured here stands for a benchmark's published number.
 
-{many} videos of {settings.duration_s:g} s, {settings.width}x{settings.height}, {settings.fps:g} frames per second, with sound.
+{many} videos of {each}, with sound.
 {len(CLASSES)} classes: {", ".join(CLASSES)}.
 
 - `videos/*.mp4`: frame i is at i / fps seconds.
-- `annotations.json`: ActivityNet style; per video segments with actor, quality and repetition cycles, sentences (moments),
-  boxes of each actor in each frame (tubes; fractions of the width and height), step order, sounds, cuts.
+- `annotations.json`: ActivityNet style; per video segments with actor, quality and repetition cycles, sentences
+  (moments), boxes of each actor in each frame (tubes; fractions of width and height), step order, sounds, cuts.
 - `dataset.json`: what it was made with. The same command completes an interrupted folder and redoes nothing.
 """

@@ -111,10 +111,9 @@ class _Pen:
             return
         self.draw.ellipse((xb - rb, yb - rb, xb + rb, yb + rb), colour)
         nx, ny = (ya - yb) / length, (xb - xa) / length
-        self.draw.polygon(
-            ((xa + nx * ra, ya + ny * ra), (xb + nx * rb, yb + ny * rb), (xb - nx * rb, yb - ny * rb), (xa - nx * ra, ya - ny * ra)),
-            colour,
-        )  # fmt: skip
+        near = (xa + nx * ra, ya + ny * ra), (xb + nx * rb, yb + ny * rb)
+        far = (xb - nx * rb, yb - ny * rb), (xa - nx * ra, ya - ny * ra)
+        self.draw.polygon((*near, *far), colour)
 
     def point(self, x: float, y: float, radius: float) -> tuple[float, float, float]:
         return self.x + x * self.height, self.y - y * self.height, radius * self.height

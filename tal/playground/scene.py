@@ -77,11 +77,15 @@ class _Brush:
         column.putpixel((0, 1), bottom)
         return column.resize(size or self.size, Image.Resampling.BILINEAR)
 
-    def noise(self, size: tuple[int, int], grain: float, octaves: int = 3) -> Image.Image:
-        """Grey cloudy noise (L), `grain` pixels coarse, each octave half as coarse and half as strong; it repeats."""
+    def noise(self, size: tuple[int, int], grain: float, octaves: int = 3, flat: float = 1.0) -> Image.Image:
+        """Grey cloudy noise (L), `grain` pixels coarse and `flat` times less high; each octave is half as coarse.
+
+        It repeats to the side.
+        """
         total: Image.Image | None = None
         for octave in range(octaves):
-            cells = max(2, round(size[0] * 2**octave / grain)), max(2, round(size[1] * 2**octave / grain))
+            scale = 2**octave / grain
+            cells = max(2, round(size[0] * scale)), max(2, round(size[1] * scale * flat))
             values = bytes(self.dice.whole(0, 255) for _ in range(cells[0] * cells[1]))
             tile = Image.frombytes("L", cells, values)
             wrapped = Image.new("L", (cells[0] + 4, cells[1]))
@@ -109,12 +113,13 @@ class _Brush:
         return Layer(picture=ground, mask=mask)
 
     def boards(self, floor: Layer, colour: Colour, count: int) -> None:
-        """Lines on the floor that meet far behind the horizon."""
+        """Lines on the floor that meet far behind the horizon, and one along the wall."""
         draw = ImageDraw.Draw(floor.picture)
         centre, depth = self.size[0] / 2, self.unit * 0.9
         for board in range(-count, count + 1):
             x = centre + board * self.size[0] / count
-            draw.line((centre + (x - centre) * 0.45, self.horizon, x * 1.0, self.horizon + depth), colour, 1)
+            draw.line((centre + (x - centre) * 0.45, self.horizon, x, self.horizon + depth), colour, 1)
+        draw.line((0, self.horizon, self.size[0], self.horizon), colour, max(2, self.unit // 60))
 
     def jitter(self, colour: Colour, amount: int = 18) -> Colour:
         """A colour near the given one."""
@@ -131,7 +136,8 @@ def _park(brush: _Brush) -> list[Layer]:
     sky = dice.pick(
         (((104, 170, 228), (206, 230, 244)), ((240, 158, 106), (252, 222, 172)), ((128, 158, 190), (204, 214, 220)))
     )
-    clouds = brush.noise(brush.size, 0.5 * unit, 4).point([max(0, min(235, (value - 118) * 5)) for value in range(256)])
+    clouds = brush.noise(brush.size, 0.7 * unit, 4, flat=2.4)
+    clouds = clouds.point([max(0, min(225, int((value - 112) * 2.6))) for value in range(256)])
     clouds.paste(0, (0, brush.horizon, width, height))
     hills = Image.new("L", brush.size)
     draw = ImageDraw.Draw(hills)
@@ -167,8 +173,8 @@ def _gym(brush: _Brush) -> list[Layer]:
     draw.rectangle((0, top, width, top + round(0.05 * unit)), stripe)
     for column in range(7):
         x = (column + 0.5) * width / 7
-        draw.rectangle((x - 0.16 * unit, 0.12 * unit, x + 0.16 * unit, 0.36 * unit), brush.jitter((214, 226, 232), 10))
-        draw.line((x, 0.12 * unit, x, 0.36 * unit), stripe, 1)
+        draw.rectangle((x - 0.16 * unit, 0.3 * unit, x + 0.16 * unit, 0.46 * unit), brush.jitter((214, 226, 232), 10))
+        draw.line((x, 0.3 * unit, x, 0.46 * unit), stripe, 1)
     floor = brush.floor(brush.jitter((196, 148, 96)), brush.jitter((170, 124, 80)), 0.12 * unit, 0.2)
     brush.boards(floor, brush.jitter((138, 98, 62)), 12)
     return [Layer(picture=wall), _sunbeams(brush), floor]
@@ -189,13 +195,13 @@ def _sunbeams(brush: _Brush) -> Layer:
 
 def _stage(brush: _Brush) -> list[Layer]:
     dice, (width, height), unit = brush.dice, brush.size, brush.unit
-    cloth = dice.pick(((126, 30, 44), (40, 52, 104), (38, 84, 74), (84, 44, 104)))
+    cloth = dice.pick(((150, 40, 54), (52, 66, 124), (48, 104, 92), (104, 60, 128)))
     curtain = Image.new("RGB", brush.size)
     draw = ImageDraw.Draw(curtain)
     fold = dice.between(0.09, 0.16) * unit
-    for x in range(width):
-        light = 0.62 + 0.38 * sin_deg(360.0 * x / fold + 40.0 * sin_deg(360.0 * x / (5.3 * fold)))
-        draw.line((x, 0, x, height), tuple(int(part * light) for part in cloth))
+    for column in range(width):
+        light = 0.74 + 0.26 * sin_deg(360.0 * column / fold + 40.0 * sin_deg(360.0 * column / (5.3 * fold)))
+        draw.line((column, 0, column, height), tuple(int(part * light) for part in cloth))
     spots = []
     for _ in range(2):
         mask = Image.new("L", brush.size)
@@ -234,7 +240,8 @@ def _street(brush: _Brush) -> list[Layer]:
     dice, (width, _), unit = brush.dice, brush.size, brush.unit
     night = dice.chance(0.4)
     sky = brush.gradient((26, 30, 66), (92, 74, 116)) if night else brush.gradient((150, 186, 214), (226, 226, 216))
-    clouds = brush.noise(brush.size, 0.4 * unit, 3).point([max(0, min(120, (value - 120) * 3)) for value in range(256)])
+    clouds = brush.noise(brush.size, 0.6 * unit, 4, flat=2.4)
+    clouds = clouds.point([max(0, min(150, int((value - 112) * 2.2))) for value in range(256)])
     houses, mask = Image.new("RGB", brush.size), Image.new("L", brush.size)
     draw, cut = ImageDraw.Draw(houses), ImageDraw.Draw(mask)
     x = -0.05 * unit

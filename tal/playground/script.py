@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from tal.playground.actions import ACTIONS, CLASSES, DISTRACTORS, ROUTINES
 from tal.playground.camera import Shot, film
@@ -54,7 +55,7 @@ class Performance:
     def time_of(self, cycle_idx: int, phase: float) -> float:
         """When a cycle reaches a phase, milliseconds."""
         knots = self.cycles[cycle_idx]
-        for (phase_a, ms_a), (phase_b, ms_b) in zip(knots, knots[1:], strict=False):
+        for (phase_a, ms_a), (phase_b, ms_b) in pairwise(knots):
             if phase <= phase_b and phase_b > phase_a:
                 return ms_a + (ms_b - ms_a) * (phase - phase_a) / (phase_b - phase_a)
         return knots[-1][1]
@@ -79,7 +80,7 @@ class Performance:
 
 
 def _phase(knots: tuple[tuple[float, int], ...], time_ms: float) -> float:
-    for (phase_a, ms_a), (phase_b, ms_b) in zip(knots, knots[1:], strict=False):
+    for (phase_a, ms_a), (phase_b, ms_b) in pairwise(knots):
         if time_ms <= ms_b:
             return phase_a + (phase_b - phase_a) * max(0.0, time_ms - ms_a) / (ms_b - ms_a)
     return knots[-1][0]
@@ -290,7 +291,7 @@ def _perform(dice: Dice, name: str, start_ms: int, hard: bool, cycle_count: int 
 
 
 def _timing(dice: Dice, start_ms: int, length_ms: int, hard: bool) -> tuple[tuple[float, int], ...]:
-    """The knots of one cycle: even on the easy setting; with a change of speed, and at times a pause, on the hard one."""
+    """The knots of one cycle: even if easy; with a change of speed, and at times a pause, if hard."""
     if not hard:
         return (0.0, start_ms), (1.0, start_ms + length_ms)
     middle = start_ms + int(length_ms * dice.between(0.38, 0.62))

@@ -30,39 +30,48 @@ def soundtrack(script: Script) -> Floats:
     return track.clip(-1.0, 1.0)
 
 
+def _floats(samples: NDArray[np.floating]) -> Floats:
+    return samples.astype(np.float32)
+
+
+def _noise(chance: np.random.Generator, count: int, dull: int = 1) -> Floats:
+    """White noise, averaged over `dull` neighbours."""
+    white = _floats(chance.standard_normal(count))
+    return white if dull == 1 else _floats(np.convolve(white, np.full(dull, 1 / dull), mode="same"))
+
+
 def _hum(count: int, chance: np.random.Generator) -> Floats:
     """Soft low noise that comes and goes."""
-    noise = chance.standard_normal(count // 16 + 2).astype(np.float32)
-    smooth = np.convolve(noise, np.ones(8, np.float32) / 8, mode="same")
+    smooth = _noise(chance, count // 16 + 2, dull=8)
     hum = np.interp(np.arange(count) / 16, np.arange(len(smooth)), smooth)
     swell = 0.7 + 0.3 * np.sin(np.arange(count) * (2 * np.pi / (7.3 * RATE)) + chance.uniform(0, 6))
-    return (0.012 * hum * swell).astype(np.float32)
+    return _floats(0.012 * hum * swell)
 
 
 def _decay(count: int, seconds: float) -> Floats:
-    return np.exp(-np.arange(count) / (seconds * RATE)).astype(np.float32)
+    return _floats(np.exp(-np.arange(count) / (seconds * RATE)))
 
 
 def _clap(chance: np.random.Generator) -> Floats:
     count = int(0.09 * RATE)
-    noise = chance.standard_normal(count).astype(np.float32)
-    bright = noise - np.convolve(noise, np.ones(6, np.float32) / 6, mode="same")
-    return 0.33 * bright * _decay(count, 0.014)
+    noise = _noise(chance, count)
+    bright = noise - np.convolve(noise, np.full(6, 1 / 6), mode="same")
+    return _floats(0.33 * bright * _decay(count, 0.014))
 
 
 def _thud(chance: np.random.Generator) -> Floats:
     count = int(0.25 * RATE)
     pitch = chance.uniform(60, 85)
-    tone = np.sin(2 * np.pi * pitch * np.arange(count) / RATE).astype(np.float32)
-    return 0.55 * tone * _decay(count, 0.05) + 0.4 * _step(chance, count)
+    tone = np.sin(2 * np.pi * pitch * np.arange(count) / RATE)
+    return _floats(0.55 * tone * _decay(count, 0.05) + 0.4 * _step(chance, count))
 
 
 def _step(chance: np.random.Generator, count: int = int(0.12 * RATE)) -> Floats:
-    noise = np.convolve(chance.standard_normal(count).astype(np.float32), np.ones(12, np.float32) / 12, mode="same")
-    return 0.6 * noise * _decay(count, 0.02)
+    noise = _noise(chance, count, dull=12)
+    return _floats(0.6 * noise * _decay(count, 0.02))
 
 
 def _whoosh(chance: np.random.Generator) -> Floats:
     count = int(0.28 * RATE)
-    noise = np.convolve(chance.standard_normal(count).astype(np.float32), np.ones(4, np.float32) / 4, mode="same")
-    return 0.22 * noise * np.hanning(count).astype(np.float32) ** 2
+    noise = _noise(chance, count, dull=4)
+    return _floats(0.22 * noise * np.hanning(count) ** 2)
