@@ -107,8 +107,9 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
     positional = [each for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
     hints, described = get_type_hints(function), _described(documentation)
     for each in positional:
-        many = get_origin(hints[each.name]) is list
-        kind = get_args(hints[each.name])[0] if many else hints[each.name]
+        lists = [kind for kind in (hints[each.name], *get_args(hints[each.name])) if get_origin(kind) is list]
+        many = bool(lists)
+        kind = get_args(lists[0])[0] if many else hints[each.name]
         optional = each.default is not each.empty
         nargs: dict[str, Any] = {"nargs": "*" if optional else "+"} if many else {"nargs": "?"} if optional else {}
         default = {"default": each.default} if optional else {}

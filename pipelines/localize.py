@@ -1,0 +1,191 @@
+"""`tal localize`: what happens when in videos, as files and as a page."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tal.annotations import read_annotations, results, subtitles
+from tal.annotations.records import Annotations
+from tal.console import track
+from tal.errors import FeatureError, TalError, VideoError
+from tal.pipelines.reporting import Shown, build_report
+from tal.report.page import write_report
+from tal.segments import Segments
+from tal.video import assign_ids, list_videos, safe_name
+
+if TYPE_CHECKING:
+    from tal.localize import Localizer
+    from tal.package import Package
+
+_LOG = logging.getLogger(__name__)
+
+PREDICTIONS, TABLE, PAGE = "predictions.json", "predictions.csv", "report.html"
+
+
+def localize(
+    videos: list[Path] | None = None,
+    *,
+    model: Path,
+    out: Path,
+    features: list[str] | None = None,
+    threshold: float | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    id: Literal["stem", "path"] = "stem",  # noqa: A002
+    annotations: Path | None = None,
+    subset: str | None = None,
+    weights: Path | None = None,
+    embed_mb: float = 8.0,
+    no_report: bool = False,
+) -> int:
+    """Find what happens when in videos: predictions.json, predictions.csv, subtitles and a page to look at.
+
+    Every output holds the detections that score at least the model's own threshold for their class, chosen on
+    validation data; --threshold puts one for all in its place, and --threshold 0 keeps every detection, as
+    tal evaluate needs them. Exit code 1 if any video failed; the others are done.
+
+    Args:
+        videos: Video files, and folders that are searched for them; may be left out with --features.
+        model: Folder of a model package, such as RUN/model.
+        out: Folder for the results; files of the same names are replaced.
+        features: FOLDER of features to read instead of making them, or STREAM=FOLDER for each stream of the model.
+        threshold: Lowest score of a detection, in place of the model's own per class.
+        device: Where to run; auto takes a GPU if there is one.
+        id: What a video is called: its file's stem, or its path below the folder, with suffix.
+        annotations: Ground truth, if there is any, for the page; also names the videos if only features are given.
+        subset: Of the annotations: the split whose videos are localized if only features are given.
+        weights: Local file with the backbone's weights, if the model's features were made with one.
+        embed_mb: The page holds the videos themselves if together they have at most this many megabytes.
+        no_report: Write no page.
+    """
+    if not videos and not features:
+        raise TalError("neither videos nor features", expected="VIDEO ..., or --features FOLDER")
+    paths = assign_ids(list_videos(videos), videos, id) if videos else {}
+    truth = None if annotations is None else read_annotations(annotations)
+    localizer = _localizer(model, features, _chosen(device), weights)
+    wanted = dict(paths) if paths else dict.fromkeys(_ids_of(localizer, truth, subset))
+    found, failed = _run(localizer, wanted, truth)
+    shown = _above(found, localizer.package, threshold)
+    _write(out, shown)
+    if shown and not no_report:
+        report = build_report(
+            shown,
+            page=out / PAGE,
+            look=Shown(title=_title(list(shown)), subtitle=f"{localizer.package.method}, {model}"),
+            paths={video: path for video, path in paths.items() if video in shown},
+            truth=truth,
+            embed_mb=embed_mb,
+            facts=_facts(localizer.package, threshold),
+            threshold=_slider(localizer.package, threshold),
+        )
+        write_report(out / PAGE, report)
+    _tell(out, shown, failed, page=bool(shown) and not no_report)
+    return 1 if failed else 0
+
+
+def _chosen(device: str) -> str:
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise TalError("--device cuda", expected="a GPU that torch can use", todo="--device cpu, or see tal info")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _localizer(model: Path, features: Sequence[str] | None, device: str, weights: Path | None) -> Localizer:
+    from tal.localize import Localizer, open_sources, open_stream
+    from tal.package import load_model
+
+    package = load_model(model, device)
+    if not features:
+        return Localizer(package, weights=weights)
+    if len(features) == 1 and len(package.features) == 1 and "=" not in features[0]:
+        return Localizer(package, sources=open_sources(features[0], package))
+    sources = {}
+    for word in features:
+        stream, sign, folder = word.partition("=")
+        if not sign or stream not in package.features:
+            raise FeatureError(
+                f"--features {word}",
+                expected="STREAM=FOLDER with a stream among " + ", ".join(package.features),
+                cause="the model reads several streams" if len(package.features) > 1 else "",
+            )
+        sources[stream] = open_stream(Path(folder), stream, package)
+    return Localizer(package, sources=sources)
+
+
+def _ids_of(localizer: Localizer, truth: Annotations | None, subset: str | None) -> list[str]:
+    """Without videos: those that all streams have features of, and that are in the split if one is named."""
+    known = set.intersection(*(set(source.ids()) for source in localizer.sources.values()))
+    if truth is not None and subset is not None:
+        known &= {video for video, record in truth.videos.items() if record.subset.lower() == subset.lower()}
+    if not known:
+        raise FeatureError(
+            "no video has features of every stream" + (f" and is in subset {subset!r}" if subset else ""),
+            expected="at least one",
+        )
+    return sorted(known)
+
+
+def _run(
+    localizer: Localizer, videos: Mapping[str, Path | None], truth: Annotations | None
+) -> tuple[dict[str, Segments], dict[str, TalError]]:
+    found: dict[str, Segments] = {}
+    failed: dict[str, TalError] = {}
+    records = {} if truth is None else truth.videos
+    outcomes = localizer.detect_many(
+        videos,
+        durations_s={video: record.duration_s for video, record in records.items()},
+        fps={video: record.fps for video, record in records.items()},
+    )
+    for video, outcome in track(outcomes, "localize", total=len(videos)):
+        if isinstance(outcome, TalError):
+            _LOG.warning("%s: %s", video, outcome.given)
+            failed[video] = outcome
+        else:
+            found[video] = outcome
+    return found, failed
+
+
+def _above(found: Mapping[str, Segments], package: Package, threshold: float | None) -> dict[str, Segments]:
+    from tal.localize import shown
+
+    return {video: shown(rows, package.thresholds, threshold) for video, rows in found.items()}
+
+
+def _write(out: Path, shown: Mapping[str, Segments]) -> None:
+    results.write_results(out / PREDICTIONS, shown)
+    results.write_csv(out / TABLE, shown)
+    for video, rows in shown.items():
+        subtitles.write_vtt(out / f"{safe_name(video)}.vtt", rows)
+        subtitles.write_srt(out / f"{safe_name(video)}.srt", rows)
+
+
+def _title(videos: Sequence[str]) -> str:
+    return videos[0] if len(videos) == 1 else f"{len(videos)} videos"
+
+
+def _facts(package: Package, threshold: float | None) -> Iterator[tuple[str, str]]:
+    yield "model", str(package.folder)
+    for stream, spec in package.features.items():
+        yield f"features ({stream})", spec.backbone
+    yield "threshold", "per class, from the model" if threshold is None else f"{threshold:g}"
+
+
+def _slider(package: Package, threshold: float | None) -> float | None:
+    """Where the page's slider stands at first; a page of every detection starts at a threshold of the model's size."""
+    if threshold is None or threshold > 0:
+        return 0.0
+    scores = sorted(package.thresholds.values())
+    return scores[len(scores) // 2] if scores else None
+
+
+def _tell(out: Path, shown: Mapping[str, Segments], failed: Mapping[str, TalError], *, page: bool) -> None:
+    count = sum(map(len, shown.values()))
+    print(f"{count} detections in {len(shown)} videos: {out / PREDICTIONS}")
+    if page:
+        print(f"to look at: {out / PAGE}")
+    for video, error in failed.items():
+        reason = f"{error.stage} failed: {error.reason}" if isinstance(error, VideoError) else error.given
+        print(f"  failed: {video}: {reason}")

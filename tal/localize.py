@@ -1,0 +1,226 @@
+"""A video and a model package -> detections. Any length, from the file itself or from features that are there."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from tal.backbones import load_backbone
+from tal.backbones.base import Backbone
+from tal.errors import FeatureError, TalError
+from tal.features import open_features
+from tal.features.base import FeatureSource, FeatureSpec, VideoFeatures
+from tal.features.extractor import feature_spec, stream_video
+from tal.methods.windows import FeatureStream, Floats, detect
+from tal.package import Package, load_model
+from tal.registry import BACKBONES
+from tal.segments import Segments
+
+Sources = Mapping[str, FeatureSource]
+
+_GPU_WINDOWS = 4
+
+
+def localize(
+    video: Path | str,
+    package: Package | Path | str,
+    *,
+    features: Path | str | FeatureSource | Sources | None = None,
+    threshold: float | None = None,
+    device: str | None = None,
+) -> Segments:
+    """What happens when in a video.
+
+    Args:
+        video: The file; with `features`, the video's id or its file (whose stem is the id).
+        package: A loaded model package or its folder.
+        features: A folder of features in place of the video: opened, or its path; per stream if the model has several.
+        threshold: Keep detections that score at least this. None: the thresholds per class of the package, chosen on
+            validation data. 0: all.
+        device: Where to run, e.g. "cuda"; None: where the package was loaded, a folder on the CPU.
+
+    Returns:
+        Detections by falling score, seconds of video time.
+
+    Raises:
+        VideoError: the video cannot be opened or decoded.
+        FeatureError: features that are missing, damaged, or not those that the model was trained on.
+        PackageError: not a model package.
+    """
+    if not isinstance(package, Package):
+        package = load_model(package, device or "cpu")
+    elif device is not None:
+        package.model.to(device)
+    localizer = Localizer(package, sources=None if features is None else open_sources(features, package))
+    if features is None:
+        found = localizer.detect(Path(video).stem, Path(video))
+    else:
+        known = isinstance(video, str) and any(video in source.ids() for source in localizer.sources.values())
+        found = localizer.detect(str(video) if known else Path(video).stem)
+    return shown(found, package.thresholds, threshold)
+
+
+def shown(detections: Segments, thresholds: Mapping[str, float], threshold: float | None = None) -> Segments:
+    """The detections that are worth showing.
+
+    Args:
+        detections: All of them.
+        thresholds: Class -> lowest score; 0 for classes that are not named.
+        threshold: One for all classes in their place.
+    """
+    lowest = [thresholds.get(name, 0.0) if threshold is None else threshold for name in detections.names]
+    return detections[detections.score >= np.array(lowest, np.float64)]
+
+
+def open_sources(features: Path | str | FeatureSource | Sources, package: Package) -> Sources:
+    """Feature folders of a package's streams, by stream; a single folder is that of a single stream.
+
+    Raises:
+        FeatureError: no features there, or one folder for a model of several streams.
+    """
+    if isinstance(features, Mapping):
+        return features
+    streams = list(package.features)
+    if len(streams) != 1:
+        raise FeatureError(
+            f"one folder of features for a model of {len(streams)} streams",
+            expected=f"a folder for each of {', '.join(streams)}",
+        )
+    if isinstance(features, Path | str):
+        features = open_stream(Path(features), streams[0], package)
+    return {streams[0]: features}
+
+
+def open_stream(folder: Path, stream: str, package: Package) -> FeatureSource:
+    """The folder of one stream's features, read by the layout that the package remembers."""
+    is_store = (folder / "spec.json").exists()
+    return open_features(folder, layout=None if is_store else package.layouts.get(stream))
+
+
+class Localizer:
+    """A package made ready for many videos: its backbones are built, and its features checked, once.
+
+    Args:
+        package: The model.
+        sources: Stream -> folder of features, read in place of the videos; None: features are made from the videos.
+        weights: Local file of a backbone's weights, for a package whose features were made with one.
+
+    Raises:
+        FeatureError: features, or a backbone, other than those that the model was trained on; both specs are shown.
+        TalError: a backbone that cannot be built here.
+    """
+
+    def __init__(self, package: Package, *, sources: Sources | None = None, weights: Path | None = None) -> None:
+        self.package, self.sources = package, dict(sources or {})
+        self._device = str(next(package.model.parameters()).device)
+        self._backbones: dict[str, Backbone] = {}
+        if sources is None:
+            for name, spec in package.features.items():
+                self._backbones[name] = _backbone_of(name, spec, self._device, weights)
+            package.check_features({name: feature_spec(each.spec) for name, each in self._backbones.items()})
+        else:
+            package.check_features({name: source.spec for name, source in sources.items()})
+
+    def detect(
+        self, video: str, path: Path | None = None, *, duration_s: float | None = None, fps: float | None = None
+    ) -> Segments:
+        """All detections of one video, by falling score; nothing is left out for its low score.
+
+        Args:
+            video: The id.
+            path: The file, if features are made from it.
+            duration_s, fps: Of the video, where folders of features do not know them.
+
+        Raises:
+            VideoError, FeatureError, GridError: of this video.
+        """
+        stream = self._stored(video, duration_s, fps) if self.sources else self._extracted(video, path)
+        batch_windows = 1 if self._device == "cpu" else _GPU_WINDOWS
+        found = detect(self.package.model, stream, batch_windows=batch_windows)
+        return found[found.length_s > 0]
+
+    def detect_many(
+        self,
+        videos: Mapping[str, Path | None],
+        *,
+        durations_s: Mapping[str, float | None] | None = None,
+        fps: Mapping[str, float | None] | None = None,
+    ) -> Iterator[tuple[str, Segments | TalError]]:
+        """Each video's detections, or what is wrong with it; one bad video does not end the run."""
+        durations_s, fps = durations_s or {}, fps or {}
+        for video, path in videos.items():
+            try:
+                yield video, self.detect(video, path, duration_s=durations_s.get(video), fps=fps.get(video))
+            except TalError as error:
+                yield video, error
+
+    def _stored(self, video: str, duration_s: float | None, fps: float | None) -> FeatureStream:
+        loaded = {
+            name: self.sources[name].load(video, duration_s=duration_s, fps=fps) for name in self.package.features
+        }
+        first = next(iter(loaded.values()))
+        _check_one_grid(video, {name: (each.grid.stride_s, each.grid.offset_s) for name, each in loaded.items()})
+        known_s = next((each.duration_s for each in loaded.values() if each.duration_s is not None), duration_s)
+        return FeatureStream(
+            video=video,
+            chunks={name: [each.features] for name, each in loaded.items()},
+            grid=first.grid,
+            duration_s=first.grid.end_s if known_s is None else known_s,
+        )
+
+    def _extracted(self, video: str, path: Path | None) -> FeatureStream:
+        if path is None:
+            raise FeatureError(f"no file of video {video!r}", expected="a video, or a folder of features")
+        pieces = {name: stream_video(path, each, video=video) for name, each in self._backbones.items()}
+        first = {name: next(each, None) for name, each in pieces.items()}
+        heads = [each for each in first.values() if each is not None]
+        if len(heads) != len(first):
+            raise FeatureError(f"{path}: no features", cause="a video without a single frame")
+        _check_one_grid(video, {str(row): (each.grid.stride_s, each.grid.offset_s) for row, each in enumerate(heads)})
+        chunks = {
+            name: _as_stored(chain([head], pieces[name]), self.package.features[name].dtype)
+            for name, head in zip(first, heads, strict=True)
+        }
+        duration_s = heads[0].duration_s
+        return FeatureStream(
+            video=video, chunks=chunks, grid=heads[0].grid, duration_s=np.inf if duration_s is None else duration_s
+        )
+
+
+def _as_stored(pieces: Iterable[VideoFeatures], dtype: str) -> Iterator[Floats]:
+    """Rounded as the store rounds, so that a video and its stored features give the same detections."""
+    return (piece.features.astype(dtype).astype(np.float32) for piece in pieces)
+
+
+def _check_one_grid(video: str, times: Mapping[str, tuple[float, float]]) -> None:
+    if len(times) > 1 and np.ptp(np.array(list(times.values())), axis=0).max() > 1e-6:
+        raise FeatureError(
+            f"{video}: streams of different strides and offsets: {dict(times)}",
+            expected="one time grid for all streams of a model",
+        )
+
+
+def _backbone_of(stream: str, spec: FeatureSpec, device: str, weights: Path | None) -> Backbone:
+    """The backbone that makes features of this spec."""
+    if spec.backbone.partition(":")[0] not in BACKBONES:
+        raise FeatureError(
+            f"the model reads features {spec.backbone!r} (stream {stream!r}), which no backbone here makes",
+            expected="a folder of such features",
+            cause="it was trained on features that others made",
+            todo="give --features FOLDER",
+        )
+    known = {"": None, "random": "random"}
+    if weights is None and spec.weights == "file":
+        raise FeatureError(
+            f"the features of stream {stream!r} were made by {spec.backbone} with weights from a local file",
+            expected="that file again",
+            todo="give --weights FILE",
+        )
+    return load_backbone(
+        spec.backbone,
+        weights=known.get(spec.weights, weights),
+        device=device,
+        stride_s=spec.stride_s,
+        resize_mode=spec.transform.get("mode", "fast"),
+    )
