@@ -28,6 +28,7 @@ Timed = tuple[float, "VideoFrame"]
 _LONGEST_DISORDER = 16  # frames; H.264 and HEVC reorder over no more
 _WORTH_A_SEEK = 16  # frames between here and a keyframe ahead that decoding on would cost
 _MOST_LOSSES = 1000
+_TIE_S = 1e-6  # distances that differ by less are equal
 _CAN_SKIP = {"h264", "hevc"}  # codecs whose decoder can leave out frames that no other refers to
 
 
@@ -41,6 +42,7 @@ class Decoding:
         self._announced = info.times_s
         self._needed: NDArray[np.bool_] | None = None
         self._untouched = True
+        self._error = ""
         self._open()
 
     def _open(self) -> None:
@@ -93,7 +95,7 @@ class Decoding:
             return
         times_s = self._info.times_s
         later = np.searchsorted(times_s, wanted_s).clip(1, len(times_s) - 1) if len(times_s) > 1 else 0
-        earlier_is_nearer = wanted_s - times_s[later - 1] <= times_s[later] - wanted_s
+        earlier_is_nearer = wanted_s - times_s[later - 1] <= times_s[later] - wanted_s + _TIE_S
         needed = np.zeros(len(times_s), np.bool_)
         needed[np.where(earlier_is_nearer, later - 1, later)] = True
         self._needed, self._announced = needed, times_s[needed]
@@ -119,7 +121,7 @@ class Decoding:
         frames = self._ordered(self._decoded(packets(self._container, self._stream)), 0)
         first = next(frames, None)
         if first is None:
-            reason = self._losses[0] if self._losses else "no packet gives a frame"
+            reason = self._error or "no packet gives a frame"
             todo = "copy or download it again"
             raise VideoError(self._info.path, "decode", reason, cause="a damaged file", todo=todo)
         return chain((first,), frames)
@@ -174,7 +176,10 @@ class Decoding:
         pictures: dict[int, VideoFrame] = {}
 
         def pop() -> Timed:
+            nonlocal position
             time_s, number = heappop(times)
+            self._lose_frames(announced[position : np.searchsorted(announced, time_s)])
+            position = max(position, int(np.searchsorted(announced, time_s, side="right")))
             return time_s, pictures.pop(next(iter(pictures)) if self._index.pictures_in_order else number)
 
         for number, (time_s, frame) in enumerate(decoded):
@@ -183,10 +188,10 @@ class Decoding:
             while times and (
                 len(times) > _LONGEST_DISORDER or position >= len(announced) or times[0][0] <= announced[position]
             ):
-                position = int(np.searchsorted(announced, times[0][0])) + 1
                 yield pop()
         while times:
             yield pop()
+        self._lose_frames(announced[position:])
 
     def _decoded(self, source: Iterable[Packet[VideoStream]]) -> Iterator[Timed]:
         """Frames as the decoder gives them, with their times."""
@@ -206,18 +211,19 @@ class Decoding:
             for packet in source:
                 if self._needed is not None:
                     context.skip_frame = "DEFAULT" if self._is_needed(packet.pts) else "NONREF"
-                try:
-                    frames = context.decode(packet)
-                except av.error.FFmpegError as error:
-                    self._lose(f"packet at {self._place(packet.pts)}: {error_text(error)}")
-                    continue
-                yield from frames
+                yield from self._attempt(packet)
         except av.error.FFmpegError as error:
-            self._lose(f"reading stopped early: {error_text(error)}")
+            self._error = error_text(error)
+            self._lose(f"reading stopped early: {self._error}")
+        yield from self._attempt(None)
+
+    def _attempt(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+        """Frames that come out when the packet goes in; several threads tell of an error some packets later."""
         try:
-            yield from context.decode(None)
+            return self._stream.codec_context.decode(packet)
         except av.error.FFmpegError as error:
-            self._lose(f"the last frames: {error_text(error)}")
+            self._error = error_text(error)
+            return []
 
     def _is_needed(self, pts: int | None) -> bool:
         if pts is None or self._needed is None:
@@ -226,8 +232,9 @@ class Decoding:
         position = int(np.searchsorted(self._info.times_s, time_s))
         return position >= len(self._needed) or bool(self._needed[position])
 
-    def _place(self, pts: int | None) -> str:
-        return "an unknown time" if pts is None else f"{(pts - self._index.start) * self._index.time_base_s:.3f} s"
+    def _lose_frames(self, times_s: NDArray[np.float64]) -> None:
+        for time_s in times_s[:_MOST_LOSSES]:
+            self._lose(f"frame at {time_s:.3f} s: {self._error or 'no picture came out of its packet'}")
 
     def _lose(self, what: str) -> None:
         if len(self._losses) < _MOST_LOSSES and what not in self._losses:
@@ -246,6 +253,6 @@ class _Neighbours:
         """The frame nearest to the time."""
         while self.after is not None and self.after[0] <= time_s:
             self._before, self.after = self.after, next(self._frames, None)
-        if self.after is None or time_s - self._before[0] <= self.after[0] - time_s:
+        if self.after is None or time_s - self._before[0] <= self.after[0] - time_s + _TIE_S:
             return self._before
         return self.after

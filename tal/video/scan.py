@@ -61,6 +61,7 @@ def scan(path: Path | str, *, stream_idx: int | None = None) -> tuple[VideoInfo,
         facts = _Stream.of(stream)
         container_name = container.format.name.split(",")[0]
         audio = _audio(container)
+        announced = stream.frames, (container.duration or 0) / av.time_base
         stream_idx = stream.index
     first = _first_frame(path, stream_idx)
     ticks, index, notes = _timeline(found, facts, container_name)
@@ -83,7 +84,7 @@ def scan(path: Path | str, *, stream_idx: int | None = None) -> tuple[VideoInfo,
         variable_rate=_is_variable(times_s, index.time_base_s),
         times_s=times_s,
         audio=audio,
-        notes=(*notes, *shape_notes, *_colour_notes(first, bits)),
+        notes=(*notes, *_cut_off(found, index, duration_s, *announced), *shape_notes, *_colour_notes(first, bits)),
         coded_width=first.width,
         coded_height=first.height,
         width=width,
@@ -127,6 +128,7 @@ class _Packets:
     keyframes: list[tuple[int, int]]
     longest_step: int = 0
     last_duration: tuple[int, int] = (_NO_PTS, 0)
+    count: int = 0
     error: str = ""
     jumps: list[int] = field(default_factory=list)
 
@@ -135,6 +137,7 @@ def _read_packets(container: InputContainer, stream: VideoStream) -> _Packets:
     found = _Packets(pts=array("q"), dts=array("q"), keyframes=[])
     try:
         for packet in packets(container, stream, found.jumps):
+            found.count += 1
             if packet.is_discard:
                 continue
             pts = _NO_PTS if packet.pts is None else packet.pts
@@ -190,6 +193,16 @@ def _last_duration(found: _Packets, ticks: NDArray[np.int64], tick_s: float, rat
     if found.last_duration[1] > 0:
         return found.last_duration[1]
     return float(np.median(np.diff(ticks))) if ticks[-1] > ticks[0] else 1 / (rate * tick_s)
+
+
+def _cut_off(found: _Packets, index: Index, duration_s: float, frames: int, length_s: float) -> list[str]:
+    """A note where the header announces clearly more than the packets hold; lengths are rounded, sound may be longer."""
+    end_s = max(0.0, index.start * index.time_base_s) + duration_s
+    if frames > found.count:
+        return [f"the header announces {frames} frames, {found.count} are there: the file was cut off"]
+    if not frames and length_s > 1.2 * end_s + 1:
+        return [f"the header announces {length_s:.2f} s, the frames end at {end_s:.2f} s: the file was cut off"]
+    return []
 
 
 def _is_variable(times_s: NDArray[np.float64], tick_s: float) -> bool:
