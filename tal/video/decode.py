@@ -83,7 +83,8 @@ class Decoding:
             if near.after is not None and self._worth_a_seek(near.after[0], time_s):
                 near = _Neighbours(self._from_key(time_s))
             frame = near.to(time_s)
-            if self._needed is not None and self._losses:  # what stands in for a lost frame may have been left out
+            if self._needed is not None and (self._error or self._losses):
+                # What stands in for a lost frame may have been left out, and what refers to it looks different.
                 self._skip_none()
                 near = _Neighbours(self._from_key(time_s))
                 frame = near.to(time_s)

@@ -196,7 +196,7 @@ def _last_duration(found: _Packets, ticks: NDArray[np.int64], tick_s: float, rat
 
 
 def _cut_off(found: _Packets, index: Index, duration_s: float, frames: int, length_s: float) -> list[str]:
-    """A note where the header announces clearly more than the packets hold; lengths are rounded, sound may be longer."""
+    """A note where the header announces clearly more than there is: lengths are rounded, sound may be longer."""
     end_s = max(0.0, index.start * index.time_base_s) + duration_s
     if frames > found.count:
         return [f"the header announces {frames} frames, {found.count} are there: the file was cut off"]
