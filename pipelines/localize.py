@@ -66,9 +66,14 @@ def localize(
     truth = None if annotations is None else read_annotations(annotations)
     localizer = _localizer(model, features, _chosen(device), weights)
     wanted = dict(paths) if paths else dict.fromkeys(_ids_of(localizer, truth, subset))
-    found, failed = _run(localizer, wanted, truth)
-    shown = _above(found, localizer.package, threshold)
-    _write(out, shown)
+    _make(out)
+    found: dict[str, Segments] = {}
+    failed: dict[str, TalError] = {}
+    try:
+        _run(localizer, wanted, truth, found, failed)
+    finally:  # Ctrl-C keeps what is finished
+        shown = _above(found, localizer.package, threshold)
+        _write(out, shown)
     if shown and not no_report:
         report = build_report(
             shown,
@@ -128,11 +133,21 @@ def _ids_of(localizer: Localizer, truth: Annotations | None, subset: str | None)
     return sorted(known)
 
 
+def _make(out: Path) -> None:
+    """The folder for the results, before any work is done for it."""
+    if out.exists() and not out.is_dir():
+        raise TalError(f"--out {out} is a file", expected="a folder, which is made if it does not exist")
+    out.mkdir(parents=True, exist_ok=True)
+
+
 def _run(
-    localizer: Localizer, videos: Mapping[str, Path | None], truth: Annotations | None
-) -> tuple[dict[str, Segments], dict[str, TalError]]:
-    found: dict[str, Segments] = {}
-    failed: dict[str, TalError] = {}
+    localizer: Localizer,
+    videos: Mapping[str, Path | None],
+    truth: Annotations | None,
+    found: dict[str, Segments],
+    failed: dict[str, TalError],
+) -> None:
+    """Fill `found` and `failed`, video by video."""
     records = {} if truth is None else truth.videos
     outcomes = localizer.detect_many(
         videos,
@@ -145,7 +160,6 @@ def _run(
             failed[video] = outcome
         else:
             found[video] = outcome
-    return found, failed
 
 
 def _above(found: Mapping[str, Segments], package: Package, threshold: float | None) -> dict[str, Segments]:

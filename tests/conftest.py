@@ -160,3 +160,56 @@ def cases():
     if not CASES.is_dir():
         pytest.skip(f"{CASES} is absent: tests on real inputs need it")
     return CASES
+
+
+@pytest.fixture
+def toy_package(tmp_path, monkeypatch):
+    """Folder of a model package with random weights, whose backbone, mean colours per clip, costs nothing."""
+    import torch
+
+    from tal.backbones.base import Backbone, BackboneSpec
+    from tal.features.extractor import feature_spec
+    from tal.methods.actionformer import ActionFormer, ActionFormerConfig
+    from tal.package import save_package
+    from tal.video.base import Resize
+
+    spec = BackboneSpec(
+        name="tiny",
+        weights="toy",
+        weights_hash="toy",
+        clip_frames=4,
+        fps=10.0,
+        stride_s=0.2,
+        resize=Resize(exact=(8, 8), interpolation="bilinear"),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        width=3,
+    )
+
+    class Toy(Backbone):
+        def __init__(self):
+            super().__init__()
+            self.spec = spec
+            self.scale = torch.nn.Parameter(torch.ones(1), requires_grad=False)
+
+        def forward(self, clips):
+            return clips.mean((1, 3, 4)) * self.scale
+
+    monkeypatch.setattr("tal.localize.load_backbone", lambda *_, **__: Toy().eval())
+    torch.manual_seed(0)
+    config = ActionFormerConfig(
+        streams={"colour": 3}, classes=("jump", "wave"), train_snippets=64, width=16, branch_layers=2, window=5
+    )
+    model = ActionFormer(config)
+    for parameter in model.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    folder = tmp_path / "package"
+    save_package(
+        folder,
+        method="actionformer",
+        model=model,
+        features={"colour": feature_spec(spec)},
+        thresholds={"jump": 0.1, "wave": 0.2},
+        card="A toy.",
+    )
+    return folder

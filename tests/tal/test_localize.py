@@ -1,0 +1,124 @@
+"""One video and a package to detections: from the file, from its features, refused where they do not fit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tal.errors import FeatureError, PackageError, VideoError
+from tal.features.base import FeatureSpec
+from tal.features.extractor import extract_video
+from tal.features.layout import Layout
+from tal.features.store import FeatureStore
+from tal.localize import Localizer, localize, shown
+from tal.package import load_model
+from tal.segments import Segments
+
+
+@pytest.fixture
+def clip(tmp_path, make_video):
+    return make_video(tmp_path / "clip.mp4", frames=150)
+
+
+def fill(store, package, clip, video="clip"):
+    """Features as `tal extract` would make them."""
+    backbone = next(iter(Localizer(package)._backbones.values()))
+    made = extract_video(clip, backbone, video=video)
+    store.write(video, made.features, made.grid, duration_s=made.duration_s, source={"size": 1})
+    return made
+
+
+def columns(segments):
+    return np.stack([segments.start_s, segments.end_s, segments.score, segments.label], axis=1)
+
+
+def test_a_video_to_detections(clip, toy_package):
+    found = localize(clip, toy_package, threshold=0.0)
+    assert len(found) > 5
+    assert found.classes == ("jump", "wave")
+    assert np.all(np.diff(found.score) <= 0)
+    assert found.start_s.min() >= 0
+    assert found.end_s.max() <= 6.0
+    assert np.all(found.length_s > 0)
+
+
+def test_thresholds_per_class_or_one_for_all(clip, toy_package):
+    package = load_model(toy_package)
+    every, usual, high = (localize(clip, package, threshold=each) for each in (0.0, None, 0.4))
+    assert len(every) > len(usual) > len(high)
+    assert usual.score[usual.label == 0].min() >= 0.1
+    assert usual.score[usual.label == 1].min() >= 0.2
+    assert len(usual) == (every.score >= np.where(every.label == 0, 0.1, 0.2)).sum()
+
+
+def test_shown_of_classes_without_a_threshold():
+    rows = Segments.from_names([0, 1], [1, 2], ["a", "b"], score=[0.1, 0.1])
+    assert shown(rows, {"a": 0.5}).names == ["b"]
+
+
+def test_stored_features_give_what_the_video_gives(tmp_path, clip, toy_package):
+    package = load_model(toy_package)
+    store = FeatureStore.create(tmp_path / "store", package.features["colour"])
+    fill(store, package, clip)
+    from_video = localize(clip, package, threshold=0.0)
+    for video in ("clip", clip):
+        from_store = localize(video, package, features=tmp_path / "store", threshold=0.0)
+        np.testing.assert_allclose(columns(from_store), columns(from_video), atol=1e-9)
+
+
+def test_features_of_another_spec_are_refused_with_both(tmp_path, toy_package):
+    package = load_model(toy_package)
+    store = FeatureStore.create(tmp_path / "store", replace(package.features["colour"], stride_s=0.4))
+    with pytest.raises(FeatureError) as error:
+        localize("clip", package, features=store)
+    assert "stride_s" in str(error.value)
+    assert "0.4" in str(error.value)
+    assert "0.2" in str(error.value)
+
+
+def test_features_of_another_width_are_refused(tmp_path, toy_package):
+    np.save(tmp_path / "clip.npy", np.zeros((40, 5), np.float32))
+    layout = Layout(stride_frames=2, window_frames=4, fps=10)
+    from tal.features import open_features
+
+    folder = open_features(tmp_path, layout=layout)
+    with pytest.raises(FeatureError, match="not those that the model was trained on"):
+        localize("clip", toy_package, features=folder)
+
+
+def test_another_backbone_than_the_package_s(monkeypatch, clip, toy_package):
+    package = load_model(toy_package)
+    changed = {"colour": replace(package.features["colour"], weights_hash="other")}
+    with pytest.raises(FeatureError, match="weights_hash"):
+        localize(clip, replace(package, features=changed))
+
+
+def test_a_package_of_features_that_others_made_needs_them(clip, toy_package):
+    package = load_model(toy_package)
+    spec = FeatureSpec(backbone="i3d, kinetics", width=3)
+    with pytest.raises(FeatureError, match="give --features"):
+        localize(clip, replace(package, features={"colour": spec}))
+
+
+def test_no_package(tmp_path, clip):
+    with pytest.raises(PackageError, match="does not exist"):
+        localize(clip, tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "text", "picture", "noise", "index_cut_off", "sound_only"])
+def test_bad_files(bad_videos, toy_package, kind):
+    with pytest.raises(VideoError):
+        localize(bad_videos[kind], toy_package)
+
+
+def test_a_bad_video_does_not_end_the_run(bad_videos, clip, toy_package):
+    localizer = Localizer(load_model(toy_package))
+    outcomes = dict(localizer.detect_many({"bad": bad_videos["text"], "clip": clip}))
+    assert isinstance(outcomes["bad"], VideoError)
+    assert isinstance(outcomes["clip"], Segments)
+
+
+def test_a_video_of_one_frame(tmp_path, make_video, toy_package):
+    one = make_video(tmp_path / "one.mp4", frames=1)
+    found = localize(one, toy_package, threshold=0.0)
+    assert np.all(found.end_s <= 0.05)
