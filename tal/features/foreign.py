@@ -34,7 +34,7 @@ class ForeignFolder:
         self.folder, self.layout = folder, layout
         self._paths = _paths(folder, layout.prefix)
         first = self._read(next(iter(self._paths)))
-        self.spec = _spec(layout, width=first.shape[-1], dtype=str(first.dtype))
+        self.spec = layout_spec(layout, width=first.shape[-1], dtype=str(first.dtype))
 
     def __repr__(self) -> str:
         return f"ForeignFolder({str(self.folder)!r}, {len(self._paths)} videos, width {self.spec.width})"
@@ -117,7 +117,8 @@ def _paths(folder: Path, prefix: str) -> dict[str, Path]:
     return {path.stem.removeprefix(prefix): path for path in sorted(paths, key=lambda path: path.stem)}
 
 
-def _spec(layout: Layout, *, width: int, dtype: str) -> FeatureSpec:
+def layout_spec(layout: Layout, *, width: int, dtype: str = "float32") -> FeatureSpec:
+    """The spec of features that `layout` describes."""
     stride, window, fps = layout.stride_frames, layout.window_frames, layout.fps
     return FeatureSpec(
         backbone=layout.name,

@@ -63,6 +63,8 @@ def _soft(
     count = 0
     for group in range(len(bounds) - 1):
         low, high = bounds[group], bounds[group + 1]
+        if low == high:
+            continue
         blocks = (high - low + 63) // 64
         stale, fresh = 0, blocks  # blocks whose best row has to be found again
         first = count
