@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tal.errors import ConfigError
-from tal.playground.generate import Split, generate
+from tal.playground.dataset import Split, generate
 from tal.playground.settings import Difficulty
 
 

@@ -4,7 +4,8 @@
 some publish the database without its wrapper, `duration_second` for `duration`, no rate, or further keys.
 
 Beyond the published formats a video may have `path`, `moments` [{text, spans}], `tubes` [{actor, label, times, boxes}],
-`steps` [class name] and `quality`, and an annotation `cycles` [[start, end]]: the playground writes them.
+`steps` [class name] and `quality`, an annotation `cycles` [[start, end]], and the file beside its database a list of
+`classes`: the playground writes them.
 """
 
 import json
@@ -36,7 +37,8 @@ def looks_like(data: Any) -> bool:
 def parse(data: Any, *, source: str, classes: Sequence[str] | None = None) -> Annotations:
     """Records from parsed JSON.
 
-    Classes are ordered by `label_id` where every instance has one and ids and names agree one to one, else by name.
+    The classes are those that the file lists (`classes`); without a list, those that occur, ordered by `label_id` where
+    every instance has one and ids and names agree one to one, else by name.
 
     Raises:
         AnnotationError: not of this kind, or an entry that cannot be read (named).
@@ -45,6 +47,9 @@ def parse(data: Any, *, source: str, classes: Sequence[str] | None = None) -> An
         raise AnnotationError(f"{source}: not ActivityNet-style JSON", expected="a `database` of videos")
     database = data.get("database", data)
     videos = {str(video): _video(entry, f"{source}: video {video!r}") for video, entry in database.items()}
+    listed = data.get("classes")
+    if classes is None and isinstance(listed, list):
+        classes = [str(name) for name in listed]
     return build(
         videos, source=source, reader="activitynet", classes=classes, class_order=_by_label_id(videos.values())
     )
@@ -136,7 +141,10 @@ def _by_label_id(videos: Iterable[RawVideo]) -> list[str] | None:
 def write(path: Path | str, annotations: Annotations) -> None:
     """Write annotations as ActivityNet-style JSON, with the further parts where there are any; read back the same."""
     database = {video: _video_entry(record) for video, record in annotations.videos.items()}
-    write_text(Path(path), json.dumps({"version": "tal", "database": database}, indent=1) + "\n")
+    write_text(
+        Path(path),
+        json.dumps({"version": "tal", "classes": annotations.classes, "database": database}, indent=1) + "\n",
+    )
 
 
 def _video_entry(record: VideoRecord) -> dict[str, Any]:

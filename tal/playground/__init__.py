@@ -4,7 +4,7 @@
 >>> annotations = generate("runs/playground", difficulty="easy", seed=0, videos=40)
 
 A dataset is a folder with `videos/ID.mp4` (H.264 and AAC; frame i is at i / fps), `dataset.json` (its settings) and
-`annotations.json` in ActivityNet's style, which `tal.read_annotations` reads. Each entry of its `database` has
+`annotations.json` in ActivityNet's style, which `tal.read_annotations` reads: the `classes`, and a `database` whose entries have
 
 - `subset` (training, validation or testing), `duration` in seconds, `fps`, `resolution`, `path` (from the folder),
 - `annotations`: instances by start: `id`, `label`, `label_id`, `segment` [start, end], `actor`, `quality` in [0, 1],
@@ -23,7 +23,7 @@ actions, which differ by motion alone. It is synthetic and never stands in for a
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tal.playground.generate import generate
+    from tal.playground.dataset import generate
 
 __all__ = ["generate"]
 
@@ -31,6 +31,6 @@ __all__ = ["generate"]
 def __getattr__(name: str) -> Any:
     if name != "generate":
         raise AttributeError(f"module 'tal.playground' has no attribute {name!r}")
-    from tal.playground.generate import generate
+    from tal.playground.dataset import generate
 
     return generate

@@ -23,6 +23,7 @@ from tal.playground.sound import RATE, soundtrack
 from tal.video.encode import VideoWriter
 
 _PATIENCE_S = 10.0
+_STOPPED = 143
 
 
 def render_video(folder: Path, settings: Settings, split: str, index: int) -> Path:
@@ -84,6 +85,7 @@ def _start(
         stdin=subprocess.PIPE,
         stdout=writing,
         env=os.environ | {"PYTHONPATH": path},
+        process_group=0,  # Ctrl-C reaches us alone, and we stop them
     )
     job = {"folder": str(folder), "settings": asdict(settings), "videos": list(videos)}
     if child.stdin is not None:
@@ -99,19 +101,26 @@ def _finished(message: dict[str, Any]) -> Path:
 
 
 def _work() -> int:
-    """A rendering process."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that nothing half-written stays
+    """A rendering process; it stops quietly when asked to, or when nobody listens any more."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_STOPPED))  # unwinds, so that nothing half-written stays
     job = json.load(sys.stdin)
     settings = Settings(**job["settings"])
     try:
         for split, index in job["videos"]:
             path = render_video(Path(job["folder"]), settings, split, index)
-            print(json.dumps({"done": str(path)}), flush=True)
+            _tell({"done": str(path)})
     except VideoError as error:
-        print(json.dumps({"failed": [error.path, error.stage, error.reason]}), flush=True)
-    except KeyboardInterrupt:
-        return 130
+        _tell({"failed": [error.path, error.stage, error.reason]})
+    except BrokenPipeError:
+        return _STOPPED
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     return 0
+
+
+def _tell(message: dict[str, Any]) -> None:
+    """One line in one piece, as all processes write to one pipe."""
+    os.write(sys.stdout.fileno(), (json.dumps(message) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -135,7 +135,9 @@ def _write_annotations(folder: Path, settings: Settings, ids: Sequence[tuple[str
     database = {script.video: annotate(script) for script in track(scripts, "annotating")}
     version = f"{_NAME} {FORMAT_VERSION}, {settings.difficulty}, seed {settings.seed}"
     target = folder / "annotations.json"
-    _write_if_changed(target, to_json({"version": version, "synthetic": True, "database": database}))
+    _write_if_changed(
+        target, to_json({"version": version, "synthetic": True, "classes": CLASSES, "database": database})
+    )
     return target
 
 
