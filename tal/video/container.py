@@ -35,7 +35,7 @@ def open_container(path: Path | str) -> InputContainer:
         raise VideoError(
             path,
             "open",
-            error_text(error),
+            "the file ends before its first frame" if isinstance(error, av.error.EOFError) else error_text(error),
             cause="not a video file, or one that was cut off before its index was written",
             todo="play it with another program; if that fails too, copy or download it again",
         ) from error
@@ -78,8 +78,9 @@ def choose_stream(container: InputContainer, path: Path | str, stream_idx: int |
     videos = {stream.index: stream for stream in container.streams.video}
     kinds = [f"{stream.index}: {stream.type}" for stream in container.streams]
     if not videos:
-        found = ", ".join(kinds) or "nothing"
-        raise VideoError(path, "open", f"no video stream (found {found})", cause="a sound file", todo="give a video")
+        found = ", ".join(kinds) or "no stream at all"
+        cause = "a file with sound or subtitles only" if kinds else "a recording that ended before it began"
+        raise VideoError(path, "open", f"no video stream (found {found})", cause=cause, todo="give a video file")
     if stream_idx is not None and stream_idx not in videos:
         reason = f"stream {stream_idx} is not a video stream (found {', '.join(kinds)})"
         raise VideoError(path, "open", reason, todo=f"choose one of {sorted(videos)}")
@@ -117,7 +118,8 @@ def packets(
             if offset:
                 packet.dts = dts + offset
                 packet.pts = None if packet.pts is None else packet.pts + offset
-            last, step = dts + offset, packet.duration or step
+            step = packet.duration or (step if last is None else max(1, dts + offset - last))
+            last = dts + offset
         yield packet
 
 
