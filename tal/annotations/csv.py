@@ -8,6 +8,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tal.annotations.atomic import write_text
@@ -75,6 +76,7 @@ def parse(text: str, *, source: str, classes: Sequence[str] | None = None) -> An
         AnnotationError: a needed column is missing, or a cell is no number.
     """
     videos: dict[str, RawVideo] = {}
+    further: dict[tuple[str, str], None] = {}
     rows = rows_of(text, source)
     has_score = any("score" in row for _, row in rows)
     for line, row in rows:
@@ -84,6 +86,8 @@ def parse(text: str, *, source: str, classes: Sequence[str] | None = None) -> An
             raise AnnotationError(f"{where}: no video", expected="a video in every row")
         raw = videos.setdefault(video, RawVideo(score=[] if has_score else None))
         raw.subset = raw.subset or row.get("subset", "")
+        if row.get("subset", raw.subset) != raw.subset:
+            further.setdefault((video, row["subset"]))
         raw.duration_s = raw.duration_s or _optional(row.get("duration", ""), where)
         raw.fps = raw.fps or _optional(row.get("fps", ""), where)
         if not (row["start"] or row["end"] or row["label"]):
@@ -91,7 +95,8 @@ def parse(text: str, *, source: str, classes: Sequence[str] | None = None) -> An
         raw.add(clock_seconds(row["start"], where), clock_seconds(row["end"], where), row["label"])
         if raw.score is not None:
             raw.score.append(clock_seconds(row["score"], where))
-    return build(videos, source=source, reader="csv", classes=classes)
+    annotations = build(videos, source=source, reader="csv", classes=classes)
+    return replace(annotations, further_subsets=tuple(further))
 
 
 def _optional(cell: str, where: str) -> float | None:

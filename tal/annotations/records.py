@@ -55,12 +55,14 @@ class Annotations:
         videos: id -> record, in the file's order.
         source: The file that they were read from.
         format: The reader's name.
+        further_subsets: (video, subset) where the file puts a video into a second split; the record has the first.
     """
 
     classes: tuple[str, ...]
     videos: Mapping[str, VideoRecord]
     source: str = ""
     format: str = ""
+    further_subsets: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.videos)
