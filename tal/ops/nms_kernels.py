@@ -59,13 +59,18 @@ def _soft(
     """
     taken = np.empty(len(start), np.int64)
     scores = np.empty(len(start), np.float64)
-    best = np.empty(len(start) // 64 + 2, np.int64)  # the best row of each block of 64 rows of a group
     count = 0
     for group in range(len(bounds) - 1):
         low, high = bounds[group], bounds[group + 1]
         if low == high:
             continue
+        # A tournament: leaf `leaves + i` is the best row of the group's i-th block of 64, node n the best of its two
+        # children 2n and 2n + 1, -1 where there is none.
         blocks = (high - low + 63) // 64
+        leaves = 1
+        while leaves < blocks:
+            leaves *= 2
+        best = np.full(2 * leaves, -1)
         stale, fresh = 0, blocks  # blocks whose best row has to be found again
         first = count
         while count - first < most:
@@ -74,12 +79,18 @@ def _soft(
                 for row in range(top + 1, min(top + 64, high)):
                     if log_score[row] > log_score[top] or (log_score[row] == log_score[top] and rank[row] < rank[top]):
                         top = row
-                best[block] = top
-            top = best[0]
-            for block in range(1, blocks):
-                row = best[block]
-                if log_score[row] > log_score[top] or (log_score[row] == log_score[top] and rank[row] < rank[top]):
-                    top = row
+                best[leaves + block] = top
+            left, right = leaves + stale, leaves + fresh - 1
+            while left > 1:
+                left, right = left // 2, right // 2
+                for node in range(left, right + 1):
+                    top, row = best[2 * node], best[2 * node + 1]
+                    if row >= 0 and (
+                        log_score[row] > log_score[top] or (log_score[row] == log_score[top] and rank[row] < rank[top])
+                    ):
+                        top = row
+                    best[node] = top
+            top = best[1]
             if log_score[top] == -np.inf or (count > first and log_score[top] < lowest):
                 break
             taken[count], scores[count] = top, log_score[top]
