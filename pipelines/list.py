@@ -12,8 +12,7 @@ def list_(kind: Kind | None = None) -> None:
     Args:
         kind: One kind; everything if left out.
     """
-    from tal.cli import COMMANDS
-    from tal.registry import BACKBONES, METHODS, PROTOCOLS
+    from tal.registry import BACKBONES, COMMANDS, METHODS, PROTOCOLS
 
     tables = {"models": METHODS, "backbones": BACKBONES, "protocols": PROTOCOLS, "commands": COMMANDS}
     rows = {name: [(key, entry.about) for key, entry in table.items()] for name, table in tables.items()}

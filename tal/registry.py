@@ -78,3 +78,22 @@ PROTOCOLS = Registry(
         "generic": ("tal.datasets.generic:PROTOCOL", "any set of one's own, mAP at tIoU of choice"),
     },
 )
+
+COMMANDS = Registry(
+    "command",
+    {
+        "demo": ("tal.pipelines.demo:demo", "the whole job on the built-in benchmark, ending with a report"),
+        "extract": ("tal.pipelines.extract:extract", "videos to features: batched, resumable, failures recorded"),
+        "train": ("tal.pipelines.train:train", "train a localizer from a recipe"),
+        "explain": ("tal.pipelines.explain:explain", "show a recipe's settings, with those derived from the data"),
+        "localize": ("tal.pipelines.localize:localize", "what happens when: detections, subtitles and a page"),
+        "evaluate": ("tal.pipelines.evaluate:evaluate", "score predictions by a benchmark's official protocol"),
+        "check": ("tal.pipelines.check:check", "find what is wrong with a dataset before training does"),
+        "report": ("tal.pipelines.report:report", "one html page: player, timeline, metrics, worst misses"),
+        "export": ("tal.pipelines.export:export", "predictions to csv, subtitles and other formats"),
+        "convert": ("tal.pipelines.convert:convert", "an original checkpoint to a model package"),
+        "playground": ("tal.pipelines.playground:playground", "render the built-in benchmark"),
+        "list": ("tal.pipelines.list:list_", "models, backbones, protocols, recipes"),
+        "info": ("tal.pipelines.info:info", "what this machine can do"),
+    },
+)

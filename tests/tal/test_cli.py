@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -38,33 +37,6 @@ def test_a_mistyped_command_is_answered_with_the_closest():
     assert done.returncode == 2
     assert "did you mean evaluate" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def example(inputs: list[Path], *, out: Path = Path("x"), retry_failed: bool = False, rate: float | None = None) -> int:
-    """An example.
-
-    Args:
-        inputs: Files
-            and folders.
-        out: Where to.
-        retry_failed: Again.
-        rate: Per second.
-    """
-    return len(inputs)
-
-
-def test_words_become_typed_arguments():
-    values = cli.parse(example, "example", ["a b", "c", "--retry-failed=true", "--rate", "2.5"])
-    assert values["inputs"] == [Path("a b"), Path("c")]
-    assert (values["retry_failed"], values["rate"], values["out"]) == (True, 2.5, Path("x"))
-
-
-def test_help_shows_the_docstring(capsys):
-    with pytest.raises(SystemExit):
-        cli.parse(example, "example", ["--help"])
-    shown = capsys.readouterr().out
-    assert "Files and folders." in shown
-    assert "Per second." in shown
 
 
 @pytest.mark.parametrize(

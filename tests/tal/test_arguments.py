@@ -1,0 +1,77 @@
+"""Signatures as command lines."""
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tal.arguments import parse
+
+
+def example(inputs: list[Path], *, out: Path = Path("x"), retry_failed: bool = False, rate: float | None = None) -> int:
+    """An example.
+
+    Args:
+        inputs: Files
+            and folders.
+        out: Where to.
+        retry_failed: Again.
+        rate: Per second.
+    """
+    return len(inputs)
+
+
+def test_words_become_typed_arguments():
+    values = parse(example, "example", ["a b", "c", "--retry-failed", "--rate", "2.5"])
+    assert values["inputs"] == [Path("a b"), Path("c")]
+    assert (values["retry_failed"], values["rate"], values["out"]) == (True, 2.5, Path("x"))
+
+
+def test_help_shows_the_docstring(capsys):
+    with pytest.raises(SystemExit):
+        parse(example, "example", ["--help"])
+    shown = capsys.readouterr().out
+    assert "Files and folders." in shown
+    assert "Per second." in shown
+
+
+def rich(
+    names: list[str] | None = None, *, out: Path, kind: Literal["a", "b"] = "a", tiou: list[float] | None = None
+) -> None:
+    """Rich, 100 % of it."""
+
+
+def test_kinds_of_options():
+    assert parse(rich, "rich", ["--out", "x", "--tiou", "0.5", "0.75", "--kind=b"]) == {
+        "names": None,
+        "out": Path("x"),
+        "kind": "b",
+        "tiou": [0.5, 0.75],
+        "log_level": "info",
+    }
+    assert parse(rich, "rich", ["n-1", "n_2", "--out=a_b-c"])["names"] == ["n-1", "n_2"]
+    assert parse(rich, "rich", ["--out=a_b-c"])["out"] == Path("a_b-c")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "required: --out"),
+        (["--out", "x", "--kind", "c"], "choose from"),
+        (["--out", "x", "--tiou", "much"], "invalid float value: 'much'"),
+        (["--out", "x", "--knd", "a"], "unrecognized arguments: --knd"),
+    ],
+)
+def test_wrong_words_are_misuse(words, said, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse(rich, "rich", words)
+    assert stop.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_what_a_command_line_cannot_give_is_refused():
+    def odd(*, both: int | str) -> None:
+        """Odd."""
+
+    with pytest.raises(TypeError, match="cannot be given"):
+        parse(odd, "odd", [])
