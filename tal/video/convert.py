@@ -22,6 +22,11 @@ class Converter:
     (twice as fast as packed, with chroma at full resolution); in the stored size the result equals that of
     `ffmpeg -pix_fmt rgb24`.
 
+    Mode "reference" turns the whole picture into RGB first and leaves the rest to torchvision. Measured between both
+    modes' features of the same clips (128 pixels, crop 112; ResNet-18 and R3D-18 of random weights, two clips of real
+    people, tests/tal/video/test_convert.py): cosine at least 0.99997; after subtracting the features' mean over the
+    video, without which random networks see everything alike, at least 0.976.
+
     Args:
         info: The video's facts.
         resize: Size of the delivered frames, in the picture as shown.

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote, quote_from_bytes
+from urllib.parse import quote_from_bytes
 
 from tal.errors import TalError, unknown_name
 
 _LONGEST = 180
-_SAFE = " ()[]{},;=@#&+!'"
+_SAFE = "_- ()[]{},;=@#&+!'"
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789")}
 
 
@@ -85,7 +85,7 @@ def safe_name(video: str) -> str:
 
 def _encoded(character: str) -> str:
     if character.isascii():
-        return character if character.isalnum() or character in "_-" + _SAFE else quote(character, safe="")
+        return character if character.isalnum() or character in _SAFE else f"%{ord(character):02X}"
     if character.isprintable() and not 0xD800 <= ord(character) <= 0xDFFF:
         return character
     return quote_from_bytes(character.encode("utf-8", "surrogatepass"))

@@ -79,14 +79,14 @@ def test_scripts_that_name_other_files_are_not_followed(make_video, tmp_path):
         probe(script)
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("none.mkv", "open failed: the file ends before"),
-        ("none.mp4", "open failed: no video stream"),
-        ("none.avi", "probe failed: the video stream holds no frames"),
-    ],
-)
+EMPTY = {
+    "none.mkv": "open failed: the file ends before",
+    "none.mp4": "open failed: no video stream",
+    "none.avi": "probe failed: the video stream holds no frames",
+}
+
+
+@pytest.mark.parametrize(("name", "message"), EMPTY.items())
 def test_a_stream_without_frames(tmp_path, name, message):
     import av
 
