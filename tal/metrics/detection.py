@@ -158,9 +158,13 @@ def matched(pairs: Overlaps, threshold: float) -> NDArray[np.bool_]:
     All predictions ask at once for their best instance; an instance keeps the one that is judged first, the others
     ask for their next. Since every instance prefers the same order, the outcome is that of judging one by one.
     """
-    count = len(pairs.label)
-    above = np.bincount(pairs.pair_prediction[pairs.pair_tiou >= threshold], minlength=count)
-    asked = np.searchsorted(pairs.pair_prediction, np.arange(count))
+    asked = np.flatnonzero(np.diff(pairs.pair_prediction, prepend=-1))
+    asking = pairs.pair_prediction[asked]
+    count = len(asking)
+    taken = np.zeros(len(pairs.label), bool)
+    if not count:
+        return taken
+    above = np.add.reduceat(pairs.pair_tiou >= threshold, asked, dtype=np.int64)
     last = asked + above
     holder = np.full(len(pairs.truth_label), count)
     free = np.flatnonzero(above)
@@ -172,9 +176,8 @@ def matched(pairs: Overlaps, threshold: float) -> NDArray[np.bool_]:
         free = np.unique(np.concatenate([free[holder[wanted] != free], displaced]))
         asked[free] += 1
         free = free[asked[free] < last[free]]
-    taken = np.zeros(count + 1, bool)
-    taken[holder] = True
-    return taken[:count]
+    taken[asking[holder[holder < count]]] = True
+    return taken
 
 
 def average_precision(pairs: Overlaps) -> Floats:
