@@ -136,7 +136,7 @@ def timed(function: Callable[[], object], repeats: int) -> tuple[float, float]:
 
 
 def command_s(size: Size, truth: Rows, predictions: Rows, repeats: int) -> tuple[float, float, float]:
-    """(median seconds, median processor seconds, peak GiB) of `tal evaluate` as a process, reading included; the files are written first."""
+    """(median seconds, median processor seconds, peak GiB) of `tal evaluate` as a process, reading included."""
     names = tuple(f"class {label:03d}" for label in range(size.classes))
 
     def per_video(rows: Rows) -> dict[str, Segments]:
