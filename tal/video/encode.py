@@ -215,7 +215,8 @@ def transcode_h264(source: Path | str, target: Path | str, *, crf: int = 23, thr
     """Any readable video to an H.264 mp4 with the same frames, times and sound, as a browser can play it.
 
     Video time 0 of the source is 0 of the target, so annotations stay true. An odd last row or column is cut off;
-    sound becomes AAC with one or two channels. Memory does not grow with the video's length.
+    sound becomes AAC with one or two channels, from the first frame to the end of the last. Memory does not grow with
+    the video's length.
 
     Raises:
         VideoError: the source cannot be read, or the target not written.
@@ -284,10 +285,8 @@ class _Sound:
                 return
             position, samples = block
             gap = position - written
-            if gap > _GAP_S * self.rate:
-                samples = np.pad(samples, ((0, 0), (gap, 0)))
-            elif gap < -_GAP_S * self.rate or (gap < 0 and not written):
-                samples = samples[:, -gap:]
+            if abs(gap) > _GAP_S * self.rate or not written:
+                samples = np.pad(samples, ((0, 0), (gap, 0))) if gap > 0 else samples[:, -gap:]
             writer.write_audio(samples)
             written += samples.shape[1]
             self._held = None

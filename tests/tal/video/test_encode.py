@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tal.errors import VideoError
-from tal.video.encode import VideoWriter
+from tal.video.encode import VideoWriter, transcode_h264
 
 
 def _decoded(path):
@@ -123,3 +123,57 @@ def test_no_frame_is_an_error(tmp_path):
 def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(VideoError, match="writable"):
         VideoWriter(tmp_path / "missing" / "a.mp4", width=64, height=48, fps=10)
+
+
+def _make_odd_source(path, times_ms, click_s, sound_start_s):
+    """A lossless 63x47 video with times of its own, and stereo sound that starts later and clicks once on the left."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 63, 47, "bgr0"
+        video.codec_context.time_base = Fraction(1, 1000)
+        audio = container.add_stream("pcm_s16le", rate=16_000, layout="stereo")
+        for value, time_ms in enumerate(times_ms):
+            frame = av.VideoFrame.from_ndarray(_flat(value * 30, 47, 63), format="rgb24").reformat(format="bgr0")
+            frame.pts, frame.time_base = time_ms, Fraction(1, 1000)
+            container.mux(video.encode(frame))
+        samples = np.zeros((1, 2 * 16_000 * 2), np.int16)
+        click = round((click_s - sound_start_s) * 16_000)
+        samples[0, 2 * click : 2 * click + 320 : 2] = 20_000
+        sound = av.AudioFrame.from_ndarray(samples, format="s16", layout="stereo")
+        sound.sample_rate, sound.time_base, sound.pts = 16_000, Fraction(1, 16_000), round(sound_start_s * 16_000)
+        container.mux(audio.encode(sound))
+        container.mux(video.encode(None))
+        container.mux(audio.encode(None))
+
+
+@pytest.mark.parametrize("start_ms", [0, 700])
+def test_transcoding_keeps_times_and_sound(tmp_path, start_ms):
+    times_ms = [0, 40, 400, 440, 1000, 1900]
+    _make_odd_source(tmp_path / "a.mkv", [start_ms + each for each in times_ms], start_ms / 1000 + 1.0, 0.5)
+    transcode_h264(tmp_path / "a.mkv", tmp_path / "b.mp4")
+    times, pixels = _decoded(tmp_path / "b.mp4")
+    assert times == pytest.approx([each / 1000 for each in times_ms], abs=1e-3)
+    assert pixels.shape == (6, 46, 62, 3)
+    assert np.abs(pixels.mean(axis=(1, 2, 3)) - np.arange(6) * 30).max() < 6
+    sound = _decoded_sound(tmp_path / "b.mp4")
+    assert len(sound) == 2
+    loud = np.flatnonzero(np.abs(sound[0]) > 0.2)
+    assert abs(loud[0] - 16_000) < 100  # one second after the first frame
+    assert np.abs(sound[1]).max() < 0.05
+
+
+def test_transcoding_a_silent_video_gives_a_silent_one(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", width=64, height=48, fps=12.5) as writer:
+        for value in range(5):
+            writer.write(_flat(value * 40))
+    transcode_h264(tmp_path / "a.mp4", tmp_path / "b.mp4")
+    assert _decoded(tmp_path / "b.mp4")[0] == pytest.approx([each / 12.5 for each in range(5)], abs=1e-4)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert not container.streams.audio
+
+
+def test_transcoding_what_is_no_video_leaves_nothing(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"no video at all" * 100)
+    with pytest.raises(VideoError):
+        transcode_h264(tmp_path / "a.mp4", tmp_path / "b.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
