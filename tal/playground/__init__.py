@@ -4,7 +4,7 @@
 >>> annotations = generate("runs/playground", difficulty="easy", seed=0, videos=40)
 
 A dataset is a folder with `videos/ID.mp4` (H.264 and AAC; frame i is at i / fps), `dataset.json` (its settings) and
-`annotations.json` in ActivityNet's style, read by `tal.read_annotations`: the `classes`, and a `database` of entries with
+`annotations.json` in ActivityNet's style (`tal.read_annotations`): `classes`, and a `database` of entries with
 
 - `subset` (training, validation or testing), `duration` in seconds, `fps`, `resolution`, `path` (from the folder),
 - `annotations`: instances by start: `id`, `label`, `label_id`, `segment` [start, end], `actor`, `quality` in [0, 1],
