@@ -101,6 +101,10 @@ class Method(nn.Module):
         """The streams it reads and the windowing it wants."""
         raise NotImplementedError
 
+    def set_feature_stats(self, stats: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+        """Standardise each stream with the training split's mean and deviation, (C,) each, by stream name."""
+        raise NotImplementedError
+
     def forward(self, batch: Batch) -> Any:
         """The network's outputs, a dataclass of tensors."""
         raise NotImplementedError

@@ -1,0 +1,102 @@
+"""Checkpoints of the last epoch and of the best validation, and lines that tell how training goes."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any, cast
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from tal.pipelines.train_module import LocalizerModule
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+
+_log = logging.getLogger("tal.train")
+
+
+class Checkpoints(Checkpoint):
+    """Writes `last.ckpt` at the end of epochs and `best.ckpt` after the validation with the highest mAP.
+
+    Files are written to another name and renamed, so that killing the process never leaves half a checkpoint. Saving
+    takes at most a twentieth of the time: after a save that took one second, the next waits for twenty; the last epoch
+    is always saved. As a `Checkpoint` it is called after everything else at an epoch's end.
+
+    Args:
+        folder: Where to.
+        method: The method's name, written into the checkpoints.
+    """
+
+    def __init__(self, folder: Path, method: str) -> None:
+        self.folder, self.method = folder, method
+        self.best_map, self.best_epoch = -1.0, -1
+        self._due_s = 0.0
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say whose checkpoint it is."""
+        checkpoint["method"] = self.method
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save what is due. Validation, if any, is over by now."""
+        found = float(trainer.callback_metrics.get("mAP", -1.0))  # of this epoch's validation or an earlier one
+        better = found > self.best_map
+        if better:
+            self.best_map, self.best_epoch = found, trainer.current_epoch
+            self._save(trainer, BEST)
+        final = trainer.current_epoch + 1 == trainer.max_epochs
+        if trainer.strategy.broadcast(final or time.monotonic() >= self._due_s):
+            began = time.monotonic()
+            self._save(trainer, LAST)
+            self._due_s = time.monotonic() + 20 * (time.monotonic() - began)
+
+    def _save(self, trainer: Trainer, name: str) -> None:
+        partial = self.folder / f".{name}.partial"
+        trainer.save_checkpoint(partial)
+        if trainer.is_global_zero:
+            partial.replace(self.folder / name)
+        trainer.strategy.barrier()
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"best_map": self.best_map, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.best_map, self.best_epoch = state_dict["best_map"], state_dict["best_epoch"]
+
+
+class Told(Callback):
+    """A log line after every validation and every ten seconds, and the time that each epoch's steps took."""
+
+    _EVERY_S = 10.0
+
+    def __init__(self) -> None:
+        self.epoch_s: list[float] = []
+        self._began_s = self._told_s = time.monotonic()
+        self._validated = -1
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._began_s = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Note the time after an epoch's last step."""
+        if trainer.is_last_batch:
+            self.epoch_s.append(time.monotonic() - self._began_s)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember that this epoch has a metric."""
+        self._validated = trainer.current_epoch
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell."""
+        epoch, now_s = trainer.current_epoch, time.monotonic()
+        if self._validated != epoch and now_s - self._told_s < self._EVERY_S:
+            return
+        self._told_s = now_s
+        loss = cast(LocalizerModule, pl_module).mean_losses()["loss"]
+        line = f"epoch {epoch + 1}/{trainer.max_epochs}: loss {loss:.4f}"
+        if self._validated == epoch:
+            line += f", mAP {float(trainer.callback_metrics.get('mAP', 0.0)):.4f}"
+        if trainer.is_global_zero:
+            _log.info("%s, %.2f s per epoch", line, self.epoch_s[-1])

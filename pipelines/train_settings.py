@@ -1,0 +1,183 @@
+"""What a recipe may set, as frozen dataclasses that validate themselves; YAML and the command line only fill them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tal.annotations.faults import FaultPolicy
+from tal.errors import ConfigError
+from tal.features import Layout
+from tal.methods.augment import Augmentation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """One stream of features.
+
+    Args:
+        folder: A feature store that `tal extract` wrote, or a folder of arrays that others made.
+        layout: How a folder that others made is laid out in time; not needed for a store.
+    """
+
+    folder: Path
+    layout: Layout | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """What is trained and validated on. Relative paths are seen from the working directory.
+
+    Args:
+        annotations: The annotation file.
+        format: Its format; "auto" looks at the file.
+        features: Stream name -> where its features are. Streams of one video share one time grid.
+        train_subsets: Splits to train on, as the file names them, whatever their case.
+        validation_subsets: Splits to validate on; none: no validation, and thresholds from the training split.
+        cleaning: What happens to faulty instances before training; validation is always scored as published.
+        protocol: Protocol by which validation is scored.
+        tiou: tIoU thresholds of the validation's mAP; empty: the protocol's own.
+        missing: A video without features stops the run ("error") or is left out and counted ("skip").
+        video_scores: Video-level class scores from an external classifier, {video: {class: score}} as json.
+        memory_gib: Features are kept in memory when all of them take less than this, else read in every epoch.
+    """
+
+    annotations: Path
+    format: str = "auto"
+    features: dict[str, Stream]
+    train_subsets: tuple[str, ...] = ("training",)
+    validation_subsets: tuple[str, ...] = ("validation",)
+    cleaning: FaultPolicy = field(default_factory=FaultPolicy)
+    protocol: str = "generic"
+    tiou: tuple[float, ...] = ()
+    missing: Literal["error", "skip"] = "error"
+    video_scores: Path | None = None
+    memory_gib: float = 4.0
+
+    def __post_init__(self) -> None:
+        _require(bool(self.features), "data.features names no stream", "a stream name with its folder")
+        _require(bool(self.train_subsets), "data.train_subsets is empty", "at least one split to train on")
+        _require(all(0 < t <= 1 for t in self.tiou), f"data.tiou of {self.tiou}", "thresholds in (0, 1]")
+        both = sorted(set(self.train_subsets) & set(self.validation_subsets))
+        _require(not both, f"{', '.join(both)} is both trained and validated on", "splits without a common video")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowSettings:
+    """How training windows are cut from videos.
+
+    Args:
+        crop_ratio: Shortest and longest window, as shares of a video that fits into one window; null: all of it.
+        trunc: An instance is kept if this share of its length lies in the window.
+        augmentation: Random changes of the features.
+    """
+
+    crop_ratio: tuple[float, float] | None = (0.9, 1.0)
+    trunc: float = 0.5
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.trunc <= 1, f"windows.trunc of {self.trunc}", "a share in [0, 1]")
+        ratio = self.crop_ratio
+        _require(
+            ratio is None or 0 < ratio[0] <= ratio[1] <= 1, f"windows.crop_ratio of {ratio}", "0 < first <= second <= 1"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimSettings:
+    """AdamW with a linear warm-up and a cosine fall of the learning rate, both counted in steps.
+
+    Args:
+        lr: Highest learning rate, per device; multiplied by the number of devices.
+        min_lr: Learning rate at the end.
+        weight_decay: On the weights of linear and convolution layers only.
+        warmup_epochs: Epochs in which the learning rate rises from 0; counted within trainer.max_epochs.
+        batch_size: Windows per step and device.
+        clip_norm: Largest norm of the gradient; 0: not limited.
+        ema_decay: Of the running mean of the weights, which is what is validated and kept.
+        ema_warmup: Let the decay rise from 0, so that a training of a few hundred steps forgets its initial weights.
+    """
+
+    lr: float = 1e-4
+    min_lr: float = 1e-8
+    weight_decay: float = 0.05
+    warmup_epochs: int = 5
+    batch_size: int = 2
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    ema_warmup: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "batch_size"):
+            _require(getattr(self, name) > 0, f"optim.{name} of {getattr(self, name)}", "a positive number")
+        for name in ("min_lr", "weight_decay", "warmup_epochs", "clip_norm"):
+            _require(getattr(self, name) >= 0, f"optim.{name} of {getattr(self, name)}", "zero or more")
+        _require(0 <= self.ema_decay < 1, f"optim.ema_decay of {self.ema_decay}", "a number in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """How long, where and how exactly.
+
+    Args:
+        max_epochs: All epochs, the warm-up included.
+        seed: Decides the initial weights, the order of the videos, every window and every dropout.
+        accelerator: "auto" takes a GPU where there is one.
+        devices: Processes that share the work; over one, gradients and the loss normaliser are averaged (DDP).
+        precision: Arithmetic of the network: 32-bit, or mixed with 16-bit brain or half floats.
+        workers: Processes that prepare windows; 0: none, which is fastest when the features fit into memory.
+        validate_every: Epochs between two validations; the last epoch is always validated. 0: only the last.
+        keep: Weights that become the model package: those of the last epoch or of the best validation.
+    """
+
+    max_epochs: int = 35
+    seed: int = 0
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = 1
+    precision: Literal["32", "bf16", "16"] = "32"
+    workers: int = 0
+    validate_every: int = 5
+    keep: Literal["last", "best"] = "last"
+
+    def __post_init__(self) -> None:
+        for name in ("max_epochs", "devices"):
+            _require(getattr(self, name) > 0, f"trainer.{name} of {getattr(self, name)}", "a positive number")
+        for name in ("seed", "workers", "validate_every"):
+            _require(getattr(self, name) >= 0, f"trainer.{name} of {getattr(self, name)}", "zero or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a training run.
+
+    Args:
+        method: Name of the method.
+        model: The method's own config; its streams and classes stay empty until the data is known.
+        data: See DataSettings; likewise windows, optim and trainer.
+        auto: Settings ("model.levels") that are derived from the data because the recipe says "auto".
+    """
+
+    method: str
+    model: Any
+    data: DataSettings
+    windows: WindowSettings = field(default_factory=WindowSettings)
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    auto: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.trainer.keep == "best" and not (self.data.validation_subsets and self.trainer.validate_every):
+            raise ConfigError(
+                "trainer.keep of best without validation",
+                expected="data.validation_subsets and trainer.validate_every",
+            )
+        if "trainer.max_epochs" not in self.auto and self.optim.warmup_epochs >= self.trainer.max_epochs:
+            raise ConfigError(
+                f"{self.optim.warmup_epochs} warm-up epochs of {self.trainer.max_epochs} in all",
+                expected="optim.warmup_epochs below trainer.max_epochs, which includes them",
+            )
+
+
+def _require(holds: bool, given: str, expected: str) -> None:
+    if not holds:
+        raise ConfigError(given, expected=expected)
