@@ -1,0 +1,173 @@
+"""`tal info`: what this machine can do, or what a video holds."""
+
+import json as json_format
+import os
+import platform
+import shutil
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tal.version import VERSION
+
+_LIBRARIES = ("torch", "torchvision", "lightning", "av", "numpy", "scipy", "open_clip_torch")
+_EXTRAS = ("torchcodec", "decord")  # decoders that no reader here uses yet
+
+
+def info(videos: list[Path] | None = None, *, json: str | None = None) -> int:
+    """Tell what this machine can do; with videos, what each of them holds.
+
+    Args:
+        videos: Video files, or folders of them; the machine if left out.
+        json: Also write everything as JSON to this file; - writes it to standard output instead of the table.
+    """
+    paths = _listed(videos or [])
+    facts = {"videos": [_video(path, alone=len(paths) == 1) for path in paths]} if videos else machine()
+    text = json_format.dumps({"schema": "tal.info/1", **facts}, indent=1) + "\n"
+    if json == "-":
+        print(text, end="")
+    else:
+        for block in facts["videos"] if videos else [facts]:
+            _print_rows(_video_rows(block) if videos else _machine_rows(block))
+    if json not in (None, "-"):
+        from tal.annotations.atomic import write_text
+
+        write_text(Path(json), text)
+    return int(any("error" in each for each in facts.get("videos", ())))
+
+
+def machine() -> dict[str, Any]:
+    """Facts of this machine; imports torch only where there are signs of a GPU."""
+    return {
+        "tal": VERSION,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "gpu": _gpu(),
+        "decoders": _decoders(),
+        "programs": {name: shutil.which(name) is not None for name in ("ffmpeg", "ffprobe")},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _gpu() -> dict[str, Any]:
+    """Whether torch can use a GPU, and if not, why."""
+    if find_spec("torch") is None:
+        return {"usable": False, "why": "torch is not installed"}
+    signs = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") or Path("/dev/kfd").exists()
+    if platform.system() == "Linux" and not signs:
+        return {"usable": False, "why": "no GPU driver found"}
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        return {"usable": True, "names": names}
+    if torch.backends.mps.is_available():
+        return {"usable": True, "names": ["Apple GPU (mps)"]}
+    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+    return {"usable": False, "why": f"torch is {built} and sees no device"}
+
+
+def _decoders() -> dict[str, dict[str, Any]]:
+    """Name -> usable or not, and in words what it is or why not."""
+    from tal.errors import TalError
+    from tal.video import DECODERS
+
+    found: dict[str, dict[str, Any]] = {}
+    for name, entry in DECODERS.items():
+        try:
+            entry.load()
+        except (ImportError, TalError) as error:
+            found[name] = {"usable": False, "about": str(error)}
+            continue
+        found[name] = {"usable": True, "about": entry.about}
+    if found["pyav"]["usable"]:
+        import av
+
+        numbers = ".".join(map(str, av.library_versions["libavcodec"]))
+        found["pyav"]["about"] += f" (av {av.__version__}, libavcodec {numbers})"
+    for name in _EXTRAS:
+        version = _version(name)
+        why = "not installed" if version is None else f"{version} is installed, but tal has no reader for it yet"
+        found[name] = {"usable": False, "about": why}
+    return found
+
+
+def _listed(videos: list[Path]) -> list[Path]:
+    """Files as they were named, also those that are missing, so that each is told about; folders by what is in them."""
+    from tal.video import list_videos
+
+    return [path for item in videos for path in (list_videos([item]) if Path(item).is_dir() else [Path(item)])]
+
+
+def _video(path: Path, *, alone: bool) -> dict[str, Any]:
+    """Facts of a video without its frames' times, or the error, which is raised for a video alone."""
+    from dataclasses import asdict, replace
+
+    import numpy as np
+
+    from tal.errors import VideoError
+    from tal.video import probe
+
+    try:
+        found = probe(path)
+    except VideoError as error:
+        if alone:
+            raise
+        return {"path": str(path), "error": str(error)}
+    facts = asdict(replace(found, times_s=np.empty(0)))
+    del facts["times_s"]
+    return facts
+
+
+def _machine_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    gpu = facts["gpu"]
+    rows = [
+        ("tal", facts["tal"]),
+        ("python", f"{facts['python']} on {facts['system']}"),
+        ("cores", str(facts["cores"])),
+    ]
+    rows.append(("gpu", ", ".join(gpu["names"]) if gpu["usable"] else f"none ({gpu['why']})"))
+    rows += [(name, version or "not installed") for name, version in facts["libraries"].items()]
+    for name, decoder in facts["decoders"].items():
+        rows.append((f"decoder {name}", f"{'usable' if decoder['usable'] else 'not usable'}: {decoder['about']}"))
+    rows += [(name, "on the path" if there else "not on the path") for name, there in facts["programs"].items()]
+    return rows
+
+
+def _video_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    if "error" in facts:
+        return [("error", facts["error"])]
+    rate = "variable rate, on average" if facts["variable_rate"] else "constant rate,"
+    shape = f"{facts['width']} x {facts['height']} as shown"
+    if (facts["coded_width"], facts["coded_height"]) != (facts["width"], facts["height"]):
+        shape += f", stored {facts['coded_width']} x {facts['coded_height']}"
+    if facts["rotation_deg"]:
+        shape += f", turned {facts['rotation_deg']} degrees clockwise"
+    if facts["sample_aspect_ratio"] != 1:
+        shape += f", pixels {facts['sample_aspect_ratio']:.4g} times as wide as high"
+    sound = facts["audio"]
+    rows = [
+        ("video", facts["path"]),
+        ("duration", f"{facts['duration_s']:.3f} s, {facts['frame_count']} frames, raw start {facts['start_s']:.3f} s"),
+        ("rate", f"{rate} {facts['average_fps']:.4g} frames per second"),
+        ("picture", shape),
+        ("coding", f"{facts['codec']}, {facts['pix_fmt']}, in {facts['container']}, stream {facts['stream_idx']}"),
+        ("sound", f"{sound['codec']}, {sound['sample_rate']} Hz, {sound['channels']} channels" if sound else "none"),
+    ]
+    return rows + [("note", note) for note in facts["notes"]]
+
+
+def _print_rows(rows: list[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")
+    print()

@@ -1,0 +1,75 @@
+"""`tal info`, as it is typed."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tal.cli import main
+
+
+def test_the_machine(capsys):
+    assert main(["info"]) == 0
+    told = capsys.readouterr().out
+    assert "decoder pyav" in told
+    assert "usable: FFmpeg" in told
+    assert sys.version.split()[0] in told
+
+
+def test_the_machine_as_json(capsys):
+    assert main(["info", "--json", "-"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["schema"] == "tal.info/1"
+    assert facts["decoders"]["pyav"]["usable"] is True
+    assert facts["cores"] >= 1
+    for extra in ("torchcodec", "decord"):
+        assert facts["decoders"][extra]["usable"] is False
+        assert "installed" in facts["decoders"][extra]["about"]
+    assert set(facts["gpu"]) in ({"usable", "why"}, {"usable", "names"})
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="other systems show no signs of a GPU that could be looked at first"
+)
+def test_torch_is_not_imported_where_no_gpu_is():
+    script = (
+        "import shutil, sys, pathlib; shutil.which = lambda name: None; pathlib.Path.exists = lambda path: False\n"
+        "from tal.pipelines.info import machine\n"
+        "print(machine()['gpu']['why'], 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout == "no GPU driver found False\n"
+
+
+def test_a_video(make_video, tmp_path, capsys):
+    path = make_video(tmp_path / "a.mp4", frames=50, audio=True, rotation=90)
+    assert main(["info", str(path), "--json", str(tmp_path / "facts.json")]) == 0
+    told = capsys.readouterr().out
+    for words in ("2.000 s, 50 frames", "constant rate, 25 frames", "turned 270 degrees", "aac, 16000 Hz, 1 channels"):
+        assert words in told
+    [facts] = json.loads((tmp_path / "facts.json").read_text())["videos"]
+    assert (facts["codec"], facts["frame_count"], facts["duration_s"], facts["rotation_deg"]) == ("h264", 50, 2.0, 270)
+    assert "times_s" not in facts
+
+
+def test_one_that_fails_among_others_is_told_and_makes_it_exit_1(make_video, tmp_path, capsys):
+    make_video(tmp_path / "good.mp4", frames=5)
+    (tmp_path / "bad.mp4").write_bytes(b"")
+    assert main(["info", str(tmp_path)]) == 1
+    told = capsys.readouterr().out
+    assert "the file is empty" in told
+    assert "5 frames" in told
+
+
+def test_one_alone_that_fails_is_a_misuse(tmp_path, capsys):
+    assert main(["info", str(tmp_path / "nothing.mp4")]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["text", "sound_only", "index_cut_off"])
+def test_bad_files_give_no_traceback(bad_videos, capsys, kind):
+    assert main(["info", str(bad_videos[kind])]) == 2
+    caught = capsys.readouterr()
+    assert caught.err.startswith(f"tal: {bad_videos[kind]}: open failed")
+    assert "Traceback" not in caught.err + caught.out
