@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tal.annotations import activitynet, files, label_studio, via
+from tal.annotations import activitynet, charades, files, label_studio, via
 from tal.annotations.records import Annotations
 from tal.errors import AnnotationError
 from tal.registry import Registry
@@ -17,12 +17,14 @@ FORMATS = Registry(
         "epic": ("tal.annotations.epic:parse_action", "EPIC-KITCHENS CSV, action classes (verb,noun)"),
         "epic-verb": ("tal.annotations.epic:parse_verb", "EPIC-KITCHENS CSV, verb classes"),
         "epic-noun": ("tal.annotations.epic:parse_noun", "EPIC-KITCHENS CSV, noun classes"),
+        "charades": ("tal.annotations.charades:parse_csv", 'Charades CSV, actions as "c092 11.90 21.20;..."'),
+        "charades-json": ("tal.annotations.charades:parse_json", "{VIDEO: {actions: [[class, start, end]]}}"),
         "elan": ("tal.annotations.elan:parse", "ELAN .eaf"),
         "label-studio": ("tal.annotations.label_studio:parse", "Label Studio JSON and JSON-MIN exports of videos"),
         "via": ("tal.annotations.via:parse", "VGG Image Annotator 3 projects: temporal segments"),
     },
 )
-_JSON_FORMATS = ("activitynet", "label-studio", "via")
+_JSON_FORMATS = ("activitynet", "charades-json", "label-studio", "via")
 
 
 def read_annotations(
@@ -73,11 +75,14 @@ def _detected(content: bytes, path: Path) -> tuple[str, Any]:
             return "elan", text
         raise AnnotationError(f"{path}: XML, but not an ELAN document", expected=_expected())
     header = {cell.strip().strip('"').lower() for cell in text.splitlines()[0].split(",")}
+    if {"id", "actions", "script"} <= header:
+        return "charades", text
     return ("epic" if {"narration_id", "verb_class", "noun_class"} & header else "csv"), text
 
 
 def _json_format(data: Any, path: Path) -> str:
-    for name, reader in (("activitynet", activitynet), ("via", via), ("label-studio", label_studio)):
+    readers = {"activitynet": activitynet, "charades-json": charades, "via": via, "label-studio": label_studio}
+    for name, reader in readers.items():
         if reader.looks_like(data):
             return name
     if isinstance(data, dict) and ("results" in data or "database" in data):

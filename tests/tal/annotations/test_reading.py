@@ -126,6 +126,21 @@ def test_epic_kitchens(tmp_path):
     assert read_annotations(path, format="epic-noun").classes == ("2", "3")
 
 
+def test_charades(tmp_path):
+    lines = [
+        "id,subject,scene,script,actions,length",
+        '46GP8,HR43,Kitchen,"A, b",c092 11.90 21.20;c147 0.00 12.60,24.83',
+    ]
+    annotations = read_annotations(_write(tmp_path / "Charades_v1_train.csv", "\n".join([*lines, "X,a,b,c,,9"])))
+    assert _rows(annotations, "46GP8") == [(11.9, 21.2, "c092"), (0.0, 12.6, "c147")]
+    assert annotations.videos["46GP8"].duration_s == 24.83
+    assert len(annotations.videos["X"].instances) == 0
+    data = {"v": {"subset": "training", "duration": 9.5, "actions": [[10, 0.5, 1.5], [9, 0, 1]]}}
+    annotations = read_annotations(_write(tmp_path / "charades.json", data))
+    assert annotations.classes == ("9", "10")
+    assert _rows(annotations, "v") == [(0.5, 1.5, "10"), (0.0, 1.0, "9")]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
