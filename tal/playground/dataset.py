@@ -69,6 +69,7 @@ def generate(
     counts = _claim(folder, settings, wanted)
     ids = [(name, index) for name in SPLITS for index in range(counts[name])]
     missing = [each for each in ids if not (folder / "videos" / f"{each[0]}_{each[1]:04d}.mp4").exists()]
+    _sweep(folder / "videos")
     if missing:
         processes = min(workers or len(os.sched_getaffinity(0)), len(missing))
         for _ in track(render_all(folder, settings, missing, processes), "rendering", total=len(missing)):
@@ -118,6 +119,24 @@ def _claim(folder: Path, settings: Settings, wanted: dict[str, int]) -> dict[str
     _write_if_changed(note, to_json(described | {"classes": CLASSES, "videos": counts}))
     _write_if_changed(folder / "README.md", _readme(settings, counts))
     return counts
+
+
+def _sweep(videos: Path) -> None:
+    """Remove what a killed run left unfinished: hidden parts that name a process which is no more."""
+    for part in videos.glob(".*.mp4.*.part"):
+        process = part.name.split(".")[-2]
+        if process.isdecimal() and not _alive(int(process)):
+            part.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _read_note(note: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from tal.playground.actions import CLASSES
 from tal.playground.dataset import _counts
 from tal.playground.settings import SPLITS
 
+_CPU_TIMES = ("user", "system", "children_user", "children_system")
 SMALL = {"duration_s": 6.0, "width": 64, "height": 48, "fps": 10.0, "workers": 1}
 
 
@@ -180,7 +181,7 @@ def test_a_failure_in_a_process_is_told(tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_completes(tmp_path, workers):
-    words = ["playground", "--out", str(tmp_path), "--videos", "6", "--split", "training", "--workers", str(workers)]
+    words = ["playground", "--out", str(tmp_path), "--videos", "5", "--split", "training", "--workers", str(workers)]
     words += ["--duration-s", "12", "--size", "64x48"]
     running = subprocess.Popen(
         [sys.executable, "-m", "tal", *words], stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -194,20 +195,33 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_completes(tmp_path,
     assert "finished work is kept" in told
     assert "Traceback" not in told
     done = _stamps(tmp_path / "videos")
-    assert 1 <= len(done) < 6
+    assert 1 <= len(done) < 5
     assert all(name.endswith(".mp4") and not name.startswith(".") for name in done)
     assert not (tmp_path / "annotations.json").exists()
     subprocess.run([sys.executable, "-m", "tal", *words], check=True, capture_output=True)
     after = _stamps(tmp_path / "videos")
-    assert len(after) == 6
+    assert len(after) == 5
     assert {name: after[name] for name in done} == done
 
 
+def test_what_a_killed_run_left_is_swept_away(tmp_path):
+    generate(tmp_path, videos=1, split="testing", **SMALL)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    ours = tmp_path / "videos" / f".testing_0001.mp4.{os.getpid()}.part"  # of a run beside this one
+    for part in (ours, tmp_path / "videos" / f".testing_0001.mp4.{gone.pid}.part"):
+        part.write_bytes(b"half")
+    generate(tmp_path, videos=1, split="testing", **SMALL)
+    assert sorted(path.name for path in (tmp_path / "videos").iterdir()) == [ours.name, "testing_0000.mp4"]
+
+
 @pytest.mark.full
-def test_forty_easy_videos_are_ready_in_a_minute(tmp_path):
-    began = time.monotonic()
+def test_forty_easy_videos_are_ready_in_a_minute_of_two_cores(tmp_path):
+    before = os.times()
     generate(tmp_path, videos=40, workers=2)
-    assert time.monotonic() - began < 60
+    after = os.times()
+    spent = sum(getattr(after, name) - getattr(before, name) for name in _CPU_TIMES)
+    assert spent < 2 * 60  # 40 s of one core, measured where the clock is not shared
     assert len(list((tmp_path / "videos").iterdir())) == 40
 
 
