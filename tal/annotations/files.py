@@ -55,6 +55,11 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def looks_like_json(content: bytes) -> bool:
+    """Whether text, in any encoding that is read, begins as a JSON object or list does."""
+    return content[:200].lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n")[:1] in (b"{", b"[")
+
+
 def to_text(content: bytes, path: Path | str) -> str:
     """UTF-8 text (UTF-16 with a byte order mark too, as spreadsheets export it)."""
     wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))

@@ -54,23 +54,30 @@ def parse_annotations(
     classes: Sequence[str] | None = None,
 ) -> Annotations:
     """`read_annotations` of a file's content that is at hand; `path` tells the suffix and is named in messages."""
+    name = format
     if format != "auto":
         load = FORMATS.load(format)
         parsed = files.to_json(content, path) if format in _JSON_FORMATS else files.to_text(content, path)
     else:
         name, parsed = _detected(content, Path(path))
         load = FORMATS.load(name)
-    return load(parsed, source=str(path), classes=classes)
+    try:
+        return load(parsed, source=str(path), classes=classes)
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise AnnotationError(
+            f"{path}: an entry cannot be read: {type(error).__name__}: {error}",
+            expected=f"the {name} format: {FORMATS[name].about}",
+            cause="a damaged file, or a variation of the format that is not known here",
+        ) from error
 
 
 def _detected(content: bytes, path: Path) -> tuple[str, Any]:
     """(format name, parsed content)."""
-    start = content[:1000].lstrip(b"\xef\xbb\xbf \t\r\n")
-    if start[:1] in (b"{", b"["):
+    if files.looks_like_json(content):
         data = files.to_json(content, path)
         return _json_format(data, path), data
     text = files.to_text(content, path)
-    if start[:1] == b"<":
+    if text.lstrip().startswith("<"):
         if "<ANNOTATION_DOCUMENT" in text[:4000]:
             return "elan", text
         raise AnnotationError(f"{path}: XML, but not an ELAN document", expected=_expected())

@@ -113,7 +113,7 @@ def read_table(path: Path | str) -> ResultTable:
 
 def parse_table(content: bytes, path: Path | str) -> ResultTable:
     """`read_table` of a file's content that is at hand; `path` is named in messages."""
-    if content[:100].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+    if files.looks_like_json(content):
         return _from_json(files.to_json(content, path), str(path))
     return _from_csv(files.to_text(content, path), str(path))
 
@@ -128,9 +128,13 @@ def _from_json(data: Any, source: str) -> ResultTable:
     try:
         times = np.array([row["segment"] for row in rows], np.float64).reshape(len(rows), 2)
         score = np.array([row[score_key] for row in rows], np.float64).reshape(len(rows))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise _faulty_entry(results, score_key, source) from None
-    labels, label_idx = _indexed(row.get(label_key) for row in rows)
+    try:
+        labels, label_idx = _indexed(row.get(label_key) for row in rows)
+    except TypeError:
+        wrong = next(row[label_key] for row in rows if isinstance(row.get(label_key), list | dict))
+        raise AnnotationError(f"{source}: a {label_key} of {wrong!r}", expected="a class name") from None
     return ResultTable(
         videos=tuple(map(str, results)),
         labels=labels,

@@ -156,6 +156,13 @@ def test_charades(tmp_path):
         ),
         ("a.json", '{"database": {"v": {"annotations": [{"segment": ["a", 2], "label": "x"}]}}}', "time of 'a'"),
         ("a.json", "[" * 100_000, "nested too deeply"),
+        (
+            "a.json",
+            '{"database": {"v": {"annotations": [{"segment": [0, 1' + "0" * 400 + "]}]}}}",
+            "cannot be read: Overflow",
+        ),
+        ("a.json", '{"database": {"v": {"annotations": [], "tubes": 5}}}', "cannot be read: TypeError"),
+        ("a.json", '[{"data": {"video": "x.mp4"}, "annotations": [3]}]', "cannot be read: AttributeError"),
         ("a.csv", "one,two\n1,2\n", "no column for video"),
         ("a.csv", "video,start,end,label\nv,1,2\n", "line 2 has 3 cells"),
         ("a.csv", "video,start,end,label\nv,1,x,run\n", "line 2: a time of 'x'"),
