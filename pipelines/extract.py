@@ -63,7 +63,7 @@ def extract(
         store,
         batch_clips=batch_clips,
         retry_failed=retry_failed,
-        decoders=decoders or (4 if chosen == "cuda" else 1),
+        decoders=decoders if decoders is not None else (4 if chosen == "cuda" else 1),
     )
     _tell(summary, out)
     return 1 if summary.failed else 0

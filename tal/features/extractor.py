@@ -98,8 +98,7 @@ def extract(
     """
     spec = backbone.spec
     _check_spec(store.spec, spec)
-    device = str(next(backbone.parameters()).device)
-    batcher = ClipBatcher(backbone, batch_clips or default_batch_clips(spec, device))
+    batcher = _batcher(backbone, batch_clips)
     decoder = BackgroundDecoder(
         videos,
         resize=spec.resize,
@@ -136,8 +135,7 @@ def stream_video(
         VideoError: the video cannot be opened or decoded.
     """
     spec, name = backbone.spec, path.stem if video is None else video
-    device = str(next(backbone.parameters()).device)
-    batcher = ClipBatcher(backbone, batch_clips or default_batch_clips(spec, device))
+    batcher = _batcher(backbone, batch_clips)
     first = 0
 
     def ready() -> Iterator[VideoFeatures]:
@@ -173,6 +171,11 @@ def extract_video(
 def snippet_grid(spec: BackboneSpec, count: int) -> SnippetGrid:
     """The time of `count` snippets of a backbone."""
     return SnippetGrid(stride_s=spec.stride_s, window_s=spec.window_s, count=count)
+
+
+def _batcher(backbone: Backbone, batch_clips: int | None) -> ClipBatcher:
+    device = str(next(backbone.parameters()).device)
+    return ClipBatcher(backbone, default_batch_clips(backbone.spec, device) if batch_clips is None else batch_clips)
 
 
 def _check_spec(stored: FeatureSpec, spec: BackboneSpec) -> None:

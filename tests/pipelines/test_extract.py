@@ -1,0 +1,182 @@
+"""tal extract as a command: exit codes, what it says, and a process killed in the middle."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tal.cli import main
+from tal.features import FeatureStore, open_features
+
+
+@pytest.fixture
+def folder(tmp_path, make_video):
+    """Six short videos."""
+    for number in range(6):
+        make_video(tmp_path / f"videos/v{number}.mp4", frames=40 + 5 * number, fps=15, size=(96, 72))
+    return tmp_path / "videos"
+
+
+def command(folder, store, *words):
+    return ["extract", str(folder), "--backbone", "tiny", "--weights", "random", "--out", str(store), *words]
+
+
+def test_a_folder_of_videos(folder, tmp_path, capsys):
+    assert main(command(folder, tmp_path / "store")) == 0
+    out = capsys.readouterr().out
+    assert "6 done, 0 were done before, 0 failed" in out
+    assert re.search(r"x real time; (decoding|the network) binds", out)
+    source = open_features(tmp_path / "store")
+    assert source.ids() == [f"v{number}" for number in range(6)]
+    assert source.load("v0").features.shape[1] == source.spec.width
+    assert source.spec.weights == "random"
+    assert main(command(folder, tmp_path / "store")) == 0
+    assert "0 done, 6 were done before, 0 failed" in capsys.readouterr().out
+
+
+def test_failures_end_with_one_and_are_listed(folder, tmp_path, capsys):
+    (folder / "broken.mp4").write_bytes(b"no video")
+    for words, tries in (((), ""), ((), ""), (("--retry-failed",), r" \(2 attempts\)")):
+        assert main(command(folder, tmp_path / "store", *words)) == 1
+        out = capsys.readouterr().out
+        assert "1 failed" in out
+        assert re.search(rf"failed: broken: \w+: .+{tries}\n", out)
+    assert len(open_features(tmp_path / "store").ids()) == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--backbone", "tinny"], "did you mean tiny"),
+        (["--stride-s", "0.1"], "whole number of frames"),
+        (["--batch-clips", "0"], "batches of 0 clips"),
+    ],
+)
+def test_misuse_ends_with_two_and_one_message(folder, tmp_path, capsys, words, message):
+    assert main(command(folder, tmp_path / "store", *words)) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_nothing_to_do_is_misuse(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert main(command(tmp_path / "empty", tmp_path / "store")) == 2
+    assert "no videos" in capsys.readouterr().err
+    assert main(command(tmp_path / "nowhere", tmp_path / "store")) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+
+
+def test_two_files_with_one_stem_need_paths_as_ids(folder, tmp_path, make_video, capsys):
+    make_video(folder / "deeper/v0.mp4", size=(96, 72))
+    assert main(command(folder, tmp_path / "store")) == 2
+    assert "--id path" in capsys.readouterr().err
+    assert main(command(folder, tmp_path / "store", "--id", "path")) == 0
+    assert "deeper/v0.mp4" in open_features(tmp_path / "store").ids()
+
+
+def test_another_spec_needs_another_store(folder, tmp_path, capsys):
+    assert main(command(folder, tmp_path / "store")) == 0
+    assert main(command(folder, tmp_path / "store", "--dtype", "float32")) == 2
+    assert "dtype: asked for 'float32', stored 'float16'" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main(command(folder, tmp_path / "store", "--device", "cuda")) == 2
+    assert "--device cuda" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that nobody can write")
+def test_a_store_that_cannot_be_written(folder, capsys):
+    assert main(command(folder, "/proc/store")) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_help_describes_every_option(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["extract", "--help"])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    for option in ("--retry-failed", "--stride-s", "--resize-mode", "--batch-clips", "--id", "--dtype", "--device"):
+        assert option in out
+
+
+def _start(folder, store):
+    """The command as a process that becomes slow at its first video, so that a signal finds it at work."""
+    slow = (
+        "import sys, time, tal.features.clips as clips\n"
+        "run = clips.ClipBatcher._run\n"
+        "clips.ClipBatcher._run = lambda self, count: (time.sleep(0.02), run(self, count))[1]\n"
+        "from tal.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    words = [sys.executable, "-c", slow, *command(folder, store, "--batch-clips", "1")]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _wait_for(store, count, process):
+    deadline = time.monotonic() + 120
+    while len(list(store.glob("v*.json"))) < count and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("finished", [1, 3])
+def test_killed_in_the_middle_and_run_again(folder, tmp_path, capsys, finished):
+    store = tmp_path / "store"
+    process = _start(folder, store)
+    _wait_for(store, finished, process)
+    time.sleep(0.01 * finished)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    before = {name: FeatureStore.open(store).load(name).features for name in FeatureStore.open(store).ids()}
+    assert finished <= len(before) < 6
+    assert main(command(folder, store)) == 0
+    assert f"{6 - len(before)} done, {len(before)} were done before, 0 failed" in capsys.readouterr().out
+    after = FeatureStore.open(store)
+    assert len(after.ids()) == 6
+    for name, features in before.items():
+        np.testing.assert_array_equal(after.load(name).features, features)
+
+
+def test_an_interruption_keeps_what_is_done(folder, tmp_path):
+    store = tmp_path / "store"
+    process = _start(folder, store)
+    _wait_for(store, 2, process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "finished work is kept" in err
+    assert "Traceback" not in err
+    assert 2 <= len(FeatureStore.open(store).ids()) < 6
+    assert not list(store.glob(".tmp-*"))
+
+
+def test_quiet_when_nobody_watches(folder, tmp_path):
+    words = [sys.executable, "-m", "tal", *command(folder, tmp_path / "store")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stderr.count("\n") == 1  # the warning about random weights
+    assert len(done.stdout.splitlines()) == 2
+
+
+@pytest.mark.full
+def test_the_real_clips_finish(cases, tmp_path, capsys):
+    words = ["--backbone", "tiny", "--weights", "random", "--out", str(tmp_path / "store"), "--id", "path"]
+    code = main(["extract", str(cases / "videos"), *words])
+    out = capsys.readouterr().out
+    store = FeatureStore.open(tmp_path / "store")
+    count = len(json.loads((cases / "videos/videos.json").read_text()))
+    assert len(store.ids()) + len(store.failures()) == count
+    assert code == (1 if store.failures() else 0)
+    assert f"{len(store.ids())} done" in out
+    for name in store.ids():
+        store.load(name, duration_s=store.record(name)["duration_s"])
+    assert store.record("decord__corrupted.mp4")["losses"]
