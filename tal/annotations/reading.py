@@ -22,6 +22,7 @@ FORMATS = Registry(
         "elan": ("tal.annotations.elan:parse", "ELAN .eaf"),
         "label-studio": ("tal.annotations.label_studio:parse", "Label Studio JSON and JSON-MIN exports of videos"),
         "via": ("tal.annotations.via:parse", "VGG Image Annotator 3 projects: temporal segments"),
+        "via-csv": ("tal.annotations.via:parse_csv", "VGG Image Annotator 3 CSV exports"),
     },
 )
 _JSON_FORMATS = ("activitynet", "charades-json", "label-studio", "via")
@@ -81,6 +82,8 @@ def _detected(content: bytes, path: Path) -> tuple[str, Any]:
         if "<ANNOTATION_DOCUMENT" in text[:4000]:
             return "elan", text
         raise AnnotationError(f"{path}: XML, but not an ELAN document", expected=_expected())
+    if "temporal_coordinates" in text[:4000] and "CSV_HEADER" in text[:4000]:
+        return "via-csv", text
     header = {cell.strip().strip('"').lower() for cell in text.splitlines()[0].split(",")}
     if {"id", "actions", "script"} <= header:
         return "charades", text

@@ -1,9 +1,11 @@
-"""VGG Image Annotator 3 projects (.json): temporal segments of videos (robots.ox.ac.uk/~vgg/software/via).
+"""VGG Image Annotator 3, project (.json) or export (.csv): temporal segments (robots.ox.ac.uk/~vgg/software/via).
 
 A metadata entry with two times in `z` and no region in `xy` is an instance; its label is its first attribute that has a
 value (an option's text where the attribute has options; a checkbox's several options are several instances).
 """
 
+import csv
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +21,37 @@ _logger = logging.getLogger(__name__)
 def looks_like(data: Any) -> bool:
     """Whether parsed JSON is a VIA project, of version 2 (refused by `parse`) or 3."""
     return isinstance(data, dict) and ({"metadata", "file", "attribute"} <= set(data) or "_via_img_metadata" in data)
+
+
+def parse_csv(text: str, *, source: str, classes: Sequence[str] | None = None) -> Annotations:
+    """Records from a CSV export, whose header is a comment; an option's number stands there instead of its text.
+
+    Raises:
+        AnnotationError: no header, or a row that cannot be read.
+    """
+    header = next((line for line in text.splitlines() if line.replace(" ", "").startswith("#CSV_HEADER=")), "")
+    columns = [name.strip() for name in header.partition("=")[2].split(",")]
+    if "temporal_coordinates" not in columns:
+        raise AnnotationError(f"{source}: no temporal_coordinates in the header", expected="the CSV export of VIA 3")
+    videos: dict[str, RawVideo] = {}
+    skipped = 0
+    for cells in csv.reader(line for line in text.splitlines() if line.strip() and not line.startswith("#")):
+        row = dict(zip(columns, cells, strict=False))
+        name = json.loads(row["file_list"])[0]
+        raw = videos.setdefault(video_id(name.rsplit("/", 1)[-1]), RawVideo(path=name))
+        times = json.loads(row["temporal_coordinates"])
+        if len(times) != 2 or json.loads(row.get("spatial_coordinates") or "[]"):
+            skipped += 1
+            continue
+        label = next((str(value) for value in json.loads(row["metadata"]).values() if value != ""), "")
+        raw.add(seconds(times[0], source), seconds(times[1], source), label)
+    _tell_skipped(source, skipped)
+    return build(videos, source=source, reader="via-csv", classes=classes)
+
+
+def _tell_skipped(source: str, skipped: int) -> None:
+    if skipped:
+        _logger.warning("%s: %d regions and single frames were left out: they are not segments", source, skipped)
 
 
 def parse(data: Any, *, source: str, classes: Sequence[str] | None = None) -> Annotations:
@@ -56,8 +89,7 @@ def parse(data: Any, *, source: str, classes: Sequence[str] | None = None) -> An
             raise AnnotationError(f"{where}: of view {entry.get('vid')!r}, which the project does not have")
         for label in _labels(entry.get("av") or {}, data["attribute"]):
             videos[video].add(seconds(times[0], where), seconds(times[1], where), label)
-    if skipped:
-        _logger.warning("%s: %d regions and single frames were left out: they are not segments", source, skipped)
+    _tell_skipped(source, skipped)
     return build(videos, source=source, reader="via", classes=classes)
 
 

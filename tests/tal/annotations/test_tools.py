@@ -161,6 +161,17 @@ def test_via(tmp_path, caplog):
     assert "1 regions and single frames were left out" in caplog.text
 
 
+def test_via_csv(tmp_path):
+    text = """# Exported using VGG Image Annotator
+# CSV_HEADER = metadata_id,file_list,flags,temporal_coordinates,spatial_coordinates,metadata
+"1_a","[""a b.mp4""]",0,"[1.5,2.5]","[]","{""1"":""run""}"
+"1_b","[""a b.mp4""]",0,"[3]","[2,1,1,5,5]","{}"
+"""
+    annotations = _read(tmp_path, "via.csv", text)
+    assert annotations.format == "via-csv"
+    assert _rows(annotations, "a b") == [(1.5, 2.5, "run")]
+
+
 def test_via_errors(tmp_path):
     with pytest.raises(AnnotationError, match="not a VIA 3"):
         _read(tmp_path, "a.json", {"_via_img_metadata": {}, "_via_settings": {}})
