@@ -54,6 +54,9 @@ class Settings:
         if not (math.isfinite(self.fps) and 5 <= self.fps <= 60):
             raise ConfigError(f"{self.fps:g} frames per second", expected="5 to 60")
 
+        object.__setattr__(self, "duration_s", float(self.duration_s))  # 30 and 30.0 are one dataset, to the byte
+        object.__setattr__(self, "fps", float(self.fps))
+
     @property
     def frame_count(self) -> int:
         """Frames of each video."""

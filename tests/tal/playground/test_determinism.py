@@ -63,6 +63,10 @@ def test_size_and_rate_leave_the_actions_alone():
     assert len(large["tubes"][0]["times"]) == 2 * len(plain["tubes"][0]["times"])
 
 
+def test_whole_numbers_and_fractions_of_one_value_are_one_dataset():
+    assert _text("easy", duration_s=10, fps=15) == _text("easy", duration_s=10.0, fps=15.0)
+
+
 def test_sine_is_the_sine():
     angles = [each / 7 for each in range(-8000, 8000)]
     assert max(abs(sin_deg(angle) - math.sin(math.radians(angle))) for angle in angles) < 1e-9
