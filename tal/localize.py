@@ -121,6 +121,10 @@ class Localizer:
             package.check_features({name: feature_spec(each.spec) for name, each in self._backbones.items()})
         else:
             package.check_features({name: source.spec for name, source in sources.items()})
+        # Suppression's kernels are compiled or loaded here, and not amid the first video.
+        package.model.suppress(
+            Segments(start_s=np.zeros(1), end_s=np.ones(1), label=np.zeros(1, np.int64), classes=package.classes)
+        )
 
     def detect(
         self, video: str, path: Path | None = None, *, duration_s: float | None = None, fps: float | None = None

@@ -1,11 +1,13 @@
 """Inference over videos of any length: features as they come, in windows that overlap, merged into one timeline.
 
-A video of up to `WINDOW_SNIPPETS` is one window. A longer one is cut into windows of that length, each of which starts
-where the one before has `2 * MARGIN_SNIPPETS` left; of every window, the candidates are kept whose point lies in its
-own share: the middle, and at the video's ends up to them. With ActionFormer's THUMOS14 settings no point sees more than
-`MARGIN_SNIPPETS` to either side, so the kept candidates are those of inference over the whole length; networks that see
-farther (more levels, global attention, a position table) differ where that matters. Windows start at multiples of the
-padding unit, so that the points of every level stand where they would in the whole.
+A video of up to `WHOLE_SNIPPETS` is one window. A longer one is cut into windows of `WINDOW_SNIPPETS`, shorter, so that
+it needs no more memory than the whole of a shorter one. Each starts where the one before has `2 * MARGIN_SNIPPETS`
+left; of every window, the candidates are kept whose point lies in its own share: the middle, and at the video's ends up to
+them. With ActionFormer's THUMOS14 settings a point sees 672 snippets to either side, less than the margin, so the kept
+candidates are those of inference over the whole length. Networks that see farther (with two levels more 2,688, though
+what lies beyond the margin moves the outputs by some 1e-5 only; global attention; a position table) differ where that
+matters. Windows start at multiples of the padding unit, so that the points of every level stand where they would in
+the whole.
 
 The rule, and suppression share by share, are ours: the originals infer over the whole length, whatever it costs.
 """
@@ -23,10 +25,13 @@ from tal.methods.batching import collate, padded_length, resize_sample
 from tal.segments import Segments
 from tal.timeline import SnippetGrid
 
-WINDOW_SNIPPETS = 4096
-MARGIN_SNIPPETS = 1024
+WHOLE_SNIPPETS = 4096
+WINDOW_SNIPPETS = 2304
+MARGIN_SNIPPETS = 768
 
 Floats = NDArray[np.floating]
+
+_ENDLESS = 1 << 62
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,31 +65,41 @@ class Window:
 
 
 def windows_of(
-    stream: FeatureStream, inputs: Inputs, *, window: int = WINDOW_SNIPPETS, margin: int = MARGIN_SNIPPETS
+    stream: FeatureStream,
+    inputs: Inputs,
+    *,
+    whole: int = WHOLE_SNIPPETS,
+    window: int = WINDOW_SNIPPETS,
+    margin: int = MARGIN_SNIPPETS,
 ) -> Iterator[Window]:
-    """Cut a video into windows while its features come; holds no more than one window and one chunk.
+    """Cut a video into windows while its features come; holds no more than `whole` snippets and one chunk.
 
     Args:
         stream: The features.
         inputs: What the method needs. Methods of a fixed input length get the whole video resized to it, held at once.
-        window, margin: Snippets; rounded up to the method's padding unit.
+        whole: Videos of up to so many snippets are one window.
+        window, margin: Snippets; rounded up to the method's padding unit, a window to more than two margins.
 
     Raises:
         FeatureError: no features at all.
     """
     unit = inputs.multiple_of
-    margin, window = _up(margin, unit), _up(window, unit)
+    margin = _up(margin, unit)
+    step = max(_up(window, unit) - 2 * margin, unit)
+    window = step + 2 * margin
     if inputs.resize_to is not None:
-        window = 1 << 62
+        whole = _ENDLESS
     buffer = _Buffer(stream.chunks)
     first_idx, own_from_s = 0, -np.inf
-    while buffer.fill(window + 1) > window:
+    longest = max(whole, window)
+    while buffer.fill(longest + 1) > longest:
+        longest = window
         grid = replace(stream.grid, offset_s=stream.grid.offset_s + first_idx * stream.grid.stride_s, count=window)
         own_to_s = float(grid.to_seconds(window - margin - 0.5))
         yield Window(sample=_sample(stream, buffer.first(window), grid), own_s=(own_from_s, own_to_s))
-        buffer.drop(window - 2 * margin)
-        first_idx, own_from_s = first_idx + window - 2 * margin, own_to_s
-    rest = buffer.fill(window)
+        buffer.drop(step)
+        first_idx, own_from_s = first_idx + step, own_to_s
+    rest = buffer.fill(longest)
     if not rest:
         raise FeatureError(f"{stream.video}: no features", cause="a video without a single snippet")
     grid = replace(stream.grid, offset_s=stream.grid.offset_s + first_idx * stream.grid.stride_s, count=rest)
