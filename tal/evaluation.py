@@ -246,6 +246,12 @@ class _Run:
 
     def _labels(self) -> Ints:
         """Class index of each of the table's labels (-2 where the annotations lack it), and -1 at the end for none."""
+        if len(self.table) and not self.table.labels:
+            raise AnnotationError(
+                f"{self.source}: none of its {len(self.table)} predictions has a label",
+                expected="a class name in every prediction",
+                cause="proposals, or a file that names its classes by another key",
+            )
         index = {name: position for position, name in enumerate(self.annotations.classes)}
         if self.table.by_id or not any(label in index for label in self.table.labels):
             index = _by_label_id(self.annotations) or index

@@ -158,6 +158,7 @@ def test_results_written_as_json_and_csv_score_the_same(tmp_path):
         ({"results": {"a": [{"segment": [0, 10**400], "label": "run", "score": 1}]}}, "no numbers"),
         ({"results": {"a": [{"segment": [0, 1], "label": ["run"], "score": 1}]}}, "a label of"),
         ({"results": {"a": ["run"]}}, "segment is None"),
+        ({"results": {"a": [{"segment": [0, 1], "verb": 3, "score": 1}]}}, "none of its 1 predictions has a label"),
         ({"results": {"a": {"annotations": []}}}, "annotations, not predictions"),
         ({"database": {"a": {"annotations": []}}}, "annotations, not predictions"),
         ([1, 2], "a list"),
