@@ -2,12 +2,12 @@
 
 A video of up to `WHOLE_SNIPPETS` is one window. A longer one is cut into windows of `WINDOW_SNIPPETS`, shorter, so that
 it needs no more memory than the whole of a shorter one. Each starts where the one before has `2 * MARGIN_SNIPPETS`
-left; of every window, the candidates are kept whose point lies in its own share: the middle, and at the video's ends up to
-them. With ActionFormer's THUMOS14 settings a point sees 672 snippets to either side, less than the margin, so the kept
-candidates are those of inference over the whole length. Networks that see farther (with two levels more 2,688, though
-what lies beyond the margin moves the outputs by some 1e-5 only; global attention; a position table) differ where that
-matters. Windows start at multiples of the padding unit, so that the points of every level stand where they would in
-the whole.
+left; of every window, the candidates are kept whose point lies in its own share: the middle, and at the video's ends up
+to them. With ActionFormer's THUMOS14 settings a point sees 672 snippets to either side, less than the margin, so the
+kept candidates are those of inference over the whole length. Networks that see farther (with two levels more 2,688,
+though what lies beyond the margin moves the outputs by some 1e-5 only; global attention; a position table) differ where
+that matters. Windows start at multiples of the padding unit, so that the points of every level stand where they would
+in the whole.
 
 The rule, and suppression share by share, are ours: the originals infer over the whole length, whatever it costs.
 """
