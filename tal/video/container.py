@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
+from av.stream import Discard
 
 from tal.errors import VideoError
 
@@ -70,7 +71,7 @@ def _check_file(path: Path) -> None:
 
 
 def choose_stream(container: InputContainer, path: Path | str, stream_idx: int | None) -> VideoStream:
-    """The stream at `stream_idx`, or FFmpeg's best video stream.
+    """The stream at `stream_idx`, or FFmpeg's best video stream. The others are not read any more.
 
     Raises:
         VideoError: no video stream, or none at that position.
@@ -88,6 +89,9 @@ def choose_stream(container: InputContainer, path: Path | str, stream_idx: int |
     stream = videos[best.index] if best is not None else next(iter(videos.values()))
     if stream.codec_context is None:
         raise VideoError(path, "open", f"stream {stream.index} is in a codec that FFmpeg does not know")
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all
     return stream
 
 

@@ -167,7 +167,7 @@ def _timeline(found: _Packets, facts: _Stream, container: str) -> tuple[NDArray[
     else:
         ticks, tick_s, stamped = np.arange(len(pts), dtype=np.int64), 1 / facts.rate, False
         notes.append(f"no time stamps: frames are counted at {facts.rate:.6g} per second")
-    repeated = len(ticks) - len(np.unique(ticks))
+    repeated = int(np.count_nonzero(ticks[1:] == ticks[:-1]))
     if repeated:
         notes.append(f"{repeated} frames share their time with another")
     swapped = guessed and stamped and missing == 0 and bool(np.ptp(pts - dts))
