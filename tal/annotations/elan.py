@@ -1,6 +1,8 @@
 """ELAN documents (.eaf), one video each (mpi.nl/tools/elan/EAF_Annotation_Format_3.0).
 
-An annotation's label is its value, or its tier's name where the value is empty; the tier is kept in `extra["tier"]`.
+An annotation's label is its value, or its tier's name where that is empty. For people who make a tier per class and
+write remarks into it, the format "elan-tier" always takes the tier's name. The tier is kept in `extra["tier"]`, the
+value in `extra["value"]`.
 A time slot without a value lies evenly spaced between its neighbours in its tier, as ELAN itself shows it. An
 annotation that refers to another one has that one's time.
 """
@@ -23,11 +25,20 @@ Span = tuple[float, float]
 
 
 def parse(text: str, *, source: str, classes: Sequence[str] | None = None) -> Annotations:
-    """One record from an ELAN document.
+    """One record from an ELAN document; labels are the annotations' values.
 
     Raises:
         AnnotationError: not well-formed, not ELAN, with entity declarations, or times in units other than milliseconds.
     """
+    return _parse(text, source, "elan", classes)
+
+
+def parse_tiers(text: str, *, source: str, classes: Sequence[str] | None = None) -> Annotations:
+    """As `parse`, but labels are the names of the tiers."""
+    return _parse(text, source, "elan-tier", classes)
+
+
+def _parse(text: str, source: str, format_name: str, classes: Sequence[str] | None) -> Annotations:
     root = _document(text, source)
     header = root.find("HEADER")
     units = "milliseconds" if header is None else header.get("TIME_UNITS", "milliseconds")
@@ -37,16 +48,17 @@ def parse(text: str, *, source: str, classes: Sequence[str] | None = None) -> An
     tiers = root.findall("TIER")
     times = _slot_times(root, tiers, source)
     spans = _alignable_spans(tiers, times)
-    raw = RawVideo(path=media or None, extra={"tier": []})
+    raw = RawVideo(path=media or None, extra={"tier": [], "value": []})
     for tier in tiers:
         name = tier.get("TIER_ID", "")
         for annotation in tier.iterfind("ANNOTATION/*"):
             start_s, end_s = _span(annotation, spans, root, source)
             value = (annotation.findtext("ANNOTATION_VALUE") or "").strip()
-            raw.add(start_s + origin_s, end_s + origin_s, value or name)
+            raw.add(start_s + origin_s, end_s + origin_s, name if format_name == "elan-tier" else value or name)
             raw.extra["tier"].append(name)
+            raw.extra["value"].append(value)
     video = video_id(Path(media).name) if media else Path(source).stem
-    return build({video: raw}, source=source, reader="elan", classes=classes)
+    return build({video: raw}, source=source, reader=format_name, classes=classes)
 
 
 def _document(text: str, source: str) -> ElementTree.Element:

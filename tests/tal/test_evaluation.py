@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tal.annotations import Annotations, VideoRecord
+from tal.annotations import Annotations, VideoRecord, read_annotations
 from tal.annotations.results import write_csv, write_results
 from tal.errors import AnnotationError, ConfigError, TalError
 from tal.evaluation import evaluate
@@ -48,6 +48,30 @@ def test_official_numbers(protocol, annotations, predictions, subset):
             found = [value for name, value in result.metrics.items() if name.startswith(f"Recall@{multiple}x@")]
             if found and f"recall_{multiple}x" in numbers:
                 assert found == pytest.approx(numbers[f"recall_{multiple}x"], rel=1e-9)
+
+
+@needs_cases
+@pytest.mark.parametrize("kind", ["verb", "noun", "action"])
+def test_official_numbers_of_epic_kitchens(kind):
+    expected = json.loads((CASES / "expected.json").read_text())["epic100.predictions on epic100_validation.csv"]
+    numbers = expected[f"EPIC-KITCHENS C2 evaluator: {kind}"]
+    annotations = read_annotations(
+        CASES / "epic100_validation.csv", format="epic" if kind == "action" else f"epic-{kind}"
+    )
+    found = json.loads((CASES / "epic100.predictions.json").read_text())["results"]
+    predictions = {
+        video: Segments.from_names(
+            [row["segment"][0] for row in rows],
+            [row["segment"][1] for row in rows],
+            [str(row[kind]) for row in rows],
+            score=[row["score"] for row in rows],
+        )
+        for video, rows in found.items()
+    }
+    result = evaluate("generic", annotations, predictions, tiou=numbers["tious"])
+    assert result.counts["classes"] == numbers["n_classes"]
+    found = [value for name, value in result.metrics.items() if name.startswith("mAP@")]
+    assert found == pytest.approx(numbers["mAP"], rel=1e-9)
 
 
 def _annotations(rows, classes=("run", "walk"), others=()):

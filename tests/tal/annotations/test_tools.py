@@ -68,11 +68,12 @@ def test_elan(tmp_path):
 def test_elan_that_is_written_is_read_again(tmp_path):
     segments = Segments.from_names([0.5, 3.0], [1.25, 4.0], ['a "<b>"', "c"], score=[0.25, 0.5])
     elan.write(tmp_path / "x.eaf", "v & w", segments)
-    annotations = read_annotations(tmp_path / "x.eaf")
+    annotations = read_annotations(tmp_path / "x.eaf", format="elan-tier")
     rows = annotations.videos["v & w"].instances
     assert rows.start_s.tolist() == [0.5, 3.0]
     assert rows.end_s.tolist() == [1.25, 4.0]
-    assert rows.extra["tier"].tolist() == ['a "<b>"', "c"]
+    assert rows.names == ['a "<b>"', "c"]
+    assert rows.extra["value"].tolist() == ["0.250", "0.500"]
 
 
 @pytest.mark.parametrize(
