@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tal.modules.masked import ChannelNorm, MaskedConv, MaxPoolSkip, residual_scale
+from tal.modules.masked import ChannelNorm, MaskedConv, MaxPoolSkip, Pointwise, residual_scale
 from tal.ops.local_attention import local_attention
 
 
@@ -30,8 +30,8 @@ class ConvAttention(nn.Module):
         for name in ("query", "key", "value"):
             self.add_module(f"{name}_conv", MaskedConv(width, width, 3, stride=stride, groups=width, bias=False))
             self.add_module(f"{name}_norm", ChannelNorm(width))
-            self.add_module(name, _pointwise(width, width))
-        self.proj = MaskedConv(width, width, 1)
+            self.add_module(name, Pointwise(width, width))
+        self.proj = Pointwise(width, width)
         self.dropout = nn.Dropout(dropout)
         self.position_bias = None
         if relative_positions and window:
@@ -46,7 +46,7 @@ class ConvAttention(nn.Module):
         else:
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None])
         out = out.transpose(2, 3).flatten(1, 2)  # (B, C, T')
-        return self.dropout(self.proj(out, mask))
+        return self.dropout(self.proj(out)) * mask
 
     def _head_rows(self, name: str, x: Tensor, mask: Tensor) -> Tensor:
         conv, norm, linear = (self.get_submodule(part) for part in (f"{name}_conv", f"{name}_norm", name))
@@ -82,8 +82,8 @@ class TransformerBlock(nn.Module):
         self.skip = MaxPoolSkip(stride)
         self.scale_attention = residual_scale(width, drop_path)
         self.norm_mlp = ChannelNorm(width)
-        self.expand = _pointwise(width, 4 * width)
-        self.contract = _pointwise(4 * width, width)
+        self.expand = Pointwise(width, 4 * width)
+        self.contract = Pointwise(4 * width, width)
         self.dropout = nn.Dropout(dropout)
         self.scale_mlp = residual_scale(width, drop_path)
 
@@ -93,10 +93,3 @@ class TransformerBlock(nn.Module):
         x = self.skip(x, mask) + self.scale_attention(attended)
         hidden = self.dropout(F.gelu(self.expand(self.norm_mlp(x))))
         return x + self.scale_mlp(self.dropout(self.contract(hidden)) * mask)
-
-
-def _pointwise(in_width: int, width: int) -> nn.Conv1d:
-    """A linear layer per position, its bias starting at zero."""
-    layer = nn.Conv1d(in_width, width, 1)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    return layer

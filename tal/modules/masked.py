@@ -30,6 +30,21 @@ class MaskedConv(nn.Conv1d):
         return super().forward(x) * mask
 
 
+class Pointwise(nn.Linear):
+    """A linear layer at every position, its bias starting at zero.
+
+    On the channels' own axis rather than as a convolution of kernel 1: ChannelNorm leaves them adjacent in memory.
+    """
+
+    def __init__(self, in_width: int, width: int) -> None:
+        super().__init__(in_width, width)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C_in, T) -> (B, C, T)."""
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
 class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of (B, C, T)."""
 
