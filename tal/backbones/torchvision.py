@@ -1,7 +1,7 @@
 """Video networks of torchvision; the feature is the pooled vector before the classifier.
 
 Sizes, means and deviations are those of each model's published transforms, clip lengths and rates those that its
-published accuracy was measured with (s3d: 64 frames, half of that). torchvision resizes these without antialiasing.
+published accuracy was measured with (s3d: 64 frames, half of that).
 """
 
 from collections.abc import Callable
@@ -90,6 +90,7 @@ def build(
             crop=tuple(transforms.crop_size),
             interpolation=transforms.interpolation.value,
             mode=resize_mode,
+            antialias=False,
         ),
         mean=tuple(transforms.mean),
         std=tuple(transforms.std),

@@ -75,7 +75,8 @@ class Resize:
         crop: (height, width) centre crop after scaling; None for none.
         interpolation: Of the scaling.
         mode: "fast" converts colour and scales in one step inside the decoder's library; "reference" converts at full
-            size and then resizes exactly as the backbone's own preprocessing does (torchvision, antialiased).
+            size and then resizes as the backbone's own preprocessing does, by torchvision, within one level of 255.
+        antialias: Of mode "reference": torchvision's video models were trained without, everything else with.
     """
 
     short_side: int | None = None
@@ -83,6 +84,7 @@ class Resize:
     crop: tuple[int, int] | None = None
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     mode: Literal["fast", "reference"] = "fast"
+    antialias: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

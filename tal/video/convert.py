@@ -73,7 +73,7 @@ class Converter:
         return rgb
 
     def _referenced(self, frame: VideoFrame) -> NDArray[np.uint8]:
-        """Full size, then torchvision's antialiased resize and centre crop, as a backbone's own preprocessing does."""
+        """Full size, then torchvision's resize and centre crop, as a backbone's own preprocessing does."""
         import torch
         from torchvision.transforms.v2 import functional
 
@@ -81,7 +81,8 @@ class Converter:
         picture = torch.from_numpy(turned).permute(2, 0, 1)
         mode = functional.InterpolationMode(self._resize.interpolation)
         if self._plan.scaled != turned.shape[:2]:
-            picture = functional.resize(picture, list(self._plan.scaled), interpolation=mode, antialias=True)
+            size, antialias = list(self._plan.scaled), self._resize.antialias
+            picture = functional.resize(picture, size, interpolation=mode, antialias=antialias)
         plan = self._plan
         cropped = functional.crop(picture, plan.top, plan.left, plan.height, plan.width)
         pixels: NDArray[np.uint8] = cropped.permute(1, 2, 0).numpy()

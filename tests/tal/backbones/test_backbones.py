@@ -9,6 +9,8 @@ from safetensors.torch import save_file
 from tal.backbones import load_backbone
 from tal.backbones.weights import hash_of
 from tal.errors import ConfigError, TalError
+from tal.features.extractor import extract_video
+from tal.video import open_video
 
 SMALL = "open_clip:ViT-S-32"
 
@@ -52,6 +54,25 @@ def test_sizes_are_those_of_the_published_transforms(name, monkeypatch):
     assert spec.resize.exact in (None, tuple(transforms.resize_size))
     assert (spec.resize.short_side is None) == (len(transforms.resize_size) == 2)
     assert (list(spec.mean), list(spec.std)) == (transforms.mean, transforms.std)
+
+
+@pytest.mark.parametrize("name", ["r3d_18", "mvit_v2_s"])
+def test_reference_frames_are_those_of_the_published_transforms(name, tmp_path, make_video, monkeypatch):
+    from torchvision import models
+
+    monkeypatch.setattr("tal.backbones.torchvision._network", lambda *_: (torch.nn.Linear(1, 1), "random"))
+    backbone = load_backbone(f"torchvision:{name}", weights="random", resize_mode="reference")
+    spec = backbone.spec
+    seen = []
+    backbone.forward = lambda clips: (seen.append(clips), clips.new_zeros(len(clips), spec.width))[1]
+    path = make_video(tmp_path / "v.mp4", frames=spec.clip_frames, fps=spec.fps, size=(400, 300))
+    extract_video(path, backbone)
+    with open_video(path) as reader:
+        pixels = torch.from_numpy(next(reader.batches(spec.clip_frames)).pixels)
+    published = models.get_model_weights(name).DEFAULT.transforms()(pixels.permute(0, 3, 1, 2))
+    levels = (seen[0][0] - published.transpose(0, 1)).abs() * torch.tensor(spec.std).reshape(3, 1, 1) * 255
+    assert levels.max() < 1.01  # torchvision's two resize implementations round differently
+    assert levels.mean() < 0.1
 
 
 @pytest.mark.full
