@@ -14,6 +14,7 @@ from tal.annotations.records import VideoRecord
 from tal.console import track
 from tal.errors import FeatureError, GridError, VideoError
 from tal.features.base import FeatureSource
+from tal.features.store import FeatureStore
 from tal.video import open_video, probe, safe_name
 from tal.video.base import VideoInfo
 
@@ -148,7 +149,10 @@ def check_features(
     found = []
     for video, record in track(records.items(), "checking features", total=len(records)):
         if video not in there:
-            found.append(Finding(kind="missing_features", video=video, message=f"{video}: no features in {name}"))
+            failure = source.failure(video) if isinstance(source, FeatureStore) else None
+            message = f"{video}: no features in {name}"
+            cause = f"extraction failed: {failure.stage}: {failure.error}" if failure else ""
+            found.append(Finding(kind="missing_features", video=video, message=message, cause=cause))
             continue
         duration_s = durations_s.get(video, record.duration_s)
         try:

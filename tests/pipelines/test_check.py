@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from tal.cli import main
+from tal.features import FeatureSpec, FeatureStore
+from tal.timeline import SnippetGrid
 
 
 def _entry(subset, rows=((0.0, 1.0, "run"),), **facts):
@@ -128,6 +130,20 @@ def test_features(tmp_path):
         f"  features:\n    rgb: {{folder: {folder}, layout: {{stride_frames: 4, window_frames: 4}}}}\n"
     )
     assert _check(tmp_path, recipe) == (1, found)
+
+
+def test_a_store_tells_why_features_are_missing(tmp_path):
+    store = FeatureStore.create(tmp_path / "store", FeatureSpec(backbone="none", width=4, stride_s=0.5, window_s=0.5))
+    grid = SnippetGrid(stride_s=0.5, window_s=0.5, count=20)
+    store.write("good v", np.zeros((20, 4), np.float32), grid, duration_s=10.0, source={})
+    store.record_failure("bad", stage="decode", error="it is broken")
+    database = {"good v": _entry("train", duration=10.0), "bad": _entry("train", duration=10.0)}
+    code, found = _check(tmp_path, _write(tmp_path / "a.json", database), "--features", tmp_path / "store")
+    assert code == 1
+    assert [finding["cause"] for finding in found.pop("missing_features")] == [
+        "extraction failed: decode: it is broken"
+    ]
+    assert found == {}
 
 
 def test_misuse(tmp_path, capsys):
