@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from tal.pipelines.train_module import LocalizerModule
 
 LAST, BEST = "last.ckpt", "best.ckpt"
+PATIENCE = 20.0
 
 _log = logging.getLogger("tal.train")
 
@@ -47,7 +48,7 @@ class Checkpoints(Checkpoint):
         if trainer.strategy.broadcast(final or time.monotonic() >= self._due_s):
             began = time.monotonic()
             self._save(trainer, LAST)
-            self._due_s = time.monotonic() + 20 * (time.monotonic() - began)
+            self._due_s = time.monotonic() + PATIENCE * (time.monotonic() - began)
 
     def _save(self, trainer: Trainer, name: str) -> None:
         partial = self.folder / f".{name}.partial"

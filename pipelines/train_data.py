@@ -107,6 +107,8 @@ class LocalizerData(LightningDataModule):
         order = EpochOrder(
             len(self.data.train), batch_size=optim.batch_size, seed=trainer.seed, rank=rank, processes=processes
         )
+        if self.trainer is not None:  # workers begin to fetch a resumed epoch before the trainer announces it
+            order.set_epoch(self.trainer.current_epoch)
         windows = Windows(self.data.train, self.inputs, self.recipe.windows, self.stats, trainer.seed)
         return self._loader(windows, order, optim.batch_size, train=True)
 
@@ -126,6 +128,7 @@ class LocalizerData(LightningDataModule):
             batch_size=batch_size,
             collate_fn=partial(collate, inputs=self.inputs, train=train),
             num_workers=workers,
+            generator=torch.Generator(),  # of its own: loading draws nothing from the stream that dropout draws from
             persistent_workers=train and workers > 0,
             pin_memory=torch.cuda.is_available() and self.recipe.trainer.accelerator != "cpu",
         )

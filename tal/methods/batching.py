@@ -1,4 +1,4 @@
-"""From videos to batches: random windows, fixed-length resizing, padding. Every window's time is a slice of its grid."""
+"""From videos to batches: random windows, resizing, padding. Every window's time is a slice of its video's grid."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -44,8 +44,8 @@ def join_streams(
         apart_s = np.abs(each.grid.to_seconds([0, count]) - first.grid.to_seconds([0, count])).max()
         if apart_s > first.grid.stride_s:
             raise GridError(
-                f"{first.video}: stream {name!r} has stride {each.grid.stride_s:.4g} s and is {apart_s:.3g} s out of step "
-                f"with the first stream, whose stride is {first.grid.stride_s:.4g} s",
+                f"{first.video}: stream {name!r}, of stride {each.grid.stride_s:.4g} s, is {apart_s:.3g} s out of step "
+                f"with the first stream, of stride {first.grid.stride_s:.4g} s",
                 expected="streams that share one time grid",
                 todo="extract them at one stride, or correct their layouts",
             )

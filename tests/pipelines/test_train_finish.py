@@ -1,0 +1,53 @@
+"""Thresholds against brute force."""
+
+import numpy as np
+import pytest
+
+from tal.pipelines.train_finish import best_threshold, choose_thresholds
+from tal.segments import Segments, tiou
+
+CLASSES = ("jump", "squat")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_best_threshold_is_the_best_of_all(seed):
+    rng = np.random.default_rng(seed)
+    score = rng.integers(0, 6, 15) / 5  # ties
+    true = rng.random(15) < 0.4
+    positives = int(true.sum()) + int(rng.integers(0, 3))
+
+    def f1(threshold):
+        kept = score >= threshold
+        return 2 * true[kept].sum() / (kept.sum() + positives)
+
+    assert f1(best_threshold(score, true, positives)) == pytest.approx(max(map(f1, score)))
+
+
+def test_no_true_detection_gives_none():
+    assert best_threshold(np.array([0.5]), np.array([False]), 3) is None
+    assert best_threshold(np.empty(0), np.empty(0, bool), 3) is None
+
+
+def test_thresholds_per_class():
+    truth = Segments.from_names([0, 10, 20], [5, 15, 25], ["jump", "jump", "squat"], classes=CLASSES)
+    # Jumps: two hits at .9 and .6, a miss at .7 and doubles at .5. Squats: never hit.
+    start = np.array([0, 10, 30, 0.2, 50])
+    found = Segments(
+        start_s=start, end_s=start + 5, score=[0.9, 0.6, 0.7, 0.5, 0.8], label=[0, 0, 0, 0, 1], classes=CLASSES
+    )
+    chosen = choose_thresholds({"v": found}, {"v": truth}, CLASSES)
+    assert tiou([0], [5], [0.2], [5.2])[0, 0] > 0.5
+    assert chosen["jump"] == 0.6
+    assert chosen["squat"] == 0.6  # the best for all classes together: F1 4/7 there, 2/4 at 0.9
+
+
+def test_detections_without_class_share_one_threshold():
+    truth = Segments.from_names([0, 20], [5, 25], ["jump", "squat"], classes=CLASSES)
+    found = Segments(start_s=[0, 20, 40], end_s=[5, 25, 45], score=[0.9, 0.4, 0.2], classes=CLASSES)
+    assert choose_thresholds({"v": found}, {"v": truth}, CLASSES) == {"jump": 0.4, "squat": 0.4}
+
+
+def test_no_detections_at_all():
+    nothing = {"v": Segments.empty(CLASSES)}
+    truth = {"v": Segments.from_names([0], [5], ["jump"], classes=CLASSES)}
+    assert choose_thresholds(nothing, truth, CLASSES) == {"jump": 0.0, "squat": 0.0}
