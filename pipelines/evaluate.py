@@ -68,14 +68,19 @@ def _thresholds(words: list[str]) -> tuple[float, ...]:
         raise ConfigError(f"tIoU thresholds {' '.join(words)}", expected="numbers, as 0.5 0.75 or 0.5,0.75") from None
 
 
+_CELLS = 8
+_CLASS_CELLS = 40
+
+
 def show(result: Evaluation, *, per_class: bool = False) -> None:
     """Print a result as tables."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
     thresholds = [threshold_name(value) for value in result.options["tiou"]]
+    console = Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, _CLASS_CELLS + _CELLS * (len(thresholds) + 2))  # A number is never cut.
     console.print(f"[bold]{escape(result.title)}[/] ({escape(result.protocol)})")
     table = Table("tIoU", *thresholds, "mean", box=None, pad_edge=False, header_style="dim")
     kinds = [name for name in result.metrics if f"{name}@{thresholds[0]}" in result.metrics]

@@ -34,6 +34,14 @@ def test_table_and_file(files, tmp_path, capsys):
     assert [len(digest) for digest in written["inputs"].values()] == [64, 64]
 
 
+def test_numbers_are_not_cut_where_there_are_many(files, capsys):
+    thresholds = [f"{value / 100:.2f}" for value in range(50, 100, 5)]
+    assert main(["evaluate", "generic", *files, "--per-class", "--tiou", *thresholds]) == 0
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert shown.splitlines()[1].split() == ["tIoU", *thresholds, "mean"]
+
+
 def test_json_alone_on_standard_output(files, capsys):
     assert main(["evaluate", "generic", *files, "--tiou", "0.5", "0.7", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["options"]["tiou"] == [0.5, 0.7]
