@@ -222,13 +222,17 @@ def kept_weights(checkpoint: Path, method: str) -> "dict[str, Tensor]":
         raise PackageError(f"there is no checkpoint {checkpoint}", todo="train without --resume") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
         raise PackageError(
-            f"{checkpoint} is no checkpoint of tal train: {str(error).splitlines()[0]}",
+            f"{checkpoint} is no checkpoint of tal train: {_first_line(error)}",
             expected="a file that tal train wrote",
             cause="a damaged file, or one from elsewhere",
         ) from error
     if found != method:
         raise PackageError(f"{checkpoint} is a checkpoint of {found}", expected=f"one of {method}")
     return dict(mean)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _check_folder(out: Path, recipe: Recipe, resume: bool) -> None:

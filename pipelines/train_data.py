@@ -108,7 +108,7 @@ class LocalizerData(LightningDataModule):
             len(self.data.train), batch_size=optim.batch_size, seed=trainer.seed, rank=rank, processes=processes
         )
         if self.trainer is not None:  # workers begin to fetch a resumed epoch before the trainer announces it
-            order.set_epoch(self.trainer.current_epoch)
+            order.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
         windows = Windows(self.data.train, self.inputs, self.recipe.windows, self.stats, trainer.seed)
         return self._loader(windows, order, optim.batch_size, train=True)
 
