@@ -10,7 +10,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ SEEDS = {"easy": 1000, "hard": 1001}
 # features tell not only which action it is, but where in the clip it begins and ends.
 INSTANTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
-WINDOW_CLIPS = 12
+WINDOW_CLIPS = 6
 WINDOW_FRAMES = WINDOW_CLIPS + tiny.CLIP_FRAMES - 1
 
 
@@ -137,9 +137,14 @@ def middle_accuracy(network: tiny.TinyNetwork, head: nn.Module, videos: list[Vid
 
 
 def train(
-    videos: list[Video], held_out: dict[str, list[Video]], classes: int, steps: int, size: int
-) -> tiny.TinyNetwork:
-    """The trained network."""
+    videos: list[Video],
+    held_out: dict[str, list[Video]],
+    classes: int,
+    steps: int,
+    size: int,
+    save: Callable[[tiny.TinyNetwork, int], None],
+) -> None:
+    """Train, and save now and then and at the end."""
     torch.manual_seed(0)
     network, head = tiny.TinyNetwork(), nn.Linear(tiny.WIDTH, len(INSTANTS) * classes)
     parameters = [*network.parameters(), *head.parameters()]
@@ -168,7 +173,7 @@ def train(
         if step % 500 == 0 or step == steps:
             for name, some in held_out.items():
                 print(f"  {name}: {middle_accuracy(network, head, some, classes)}", flush=True)
-    return network.eval()
+            save(network, step)
 
 
 def main(argv: list[str]) -> int:
@@ -176,8 +181,8 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--easy", type=int, default=90, help="easy videos")
     parser.add_argument("--hard", type=int, default=50, help="hard videos")
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--batch", type=int, default=8, help="windows per step")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--batch", type=int, default=12, help="windows per step")
     parser.add_argument("--videos", type=Path, help="where to render, and keep; a temporary folder if not given")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(argv)
@@ -191,14 +196,18 @@ def main(argv: list[str]) -> int:
             kept = len(loaded) // 10
             videos += loaded[kept:]
             held_out[difficulty] = loaded[:kept]
-    network = train(videos, held_out, len(classes), options.steps, options.batch)
-    state = {
-        name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in network.state_dict().items()
-    }
     words = [f"--{name} {getattr(options, name)}" for name in ("easy", "hard", "steps", "batch")]
     made = " ".join(["python tools/train_tiny.py", *words])
-    about = {"made by": made, "playground seeds": str(SEEDS), "classes": " ".join(classes), "tal": VERSION}
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, options.out, metadata=about)
+
+    def save(network: tiny.TinyNetwork, step: int) -> None:
+        state = {
+            name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+            for name, tensor in network.state_dict().items()
+        }
+        about = {"made by": made, "steps done": str(step), "playground seeds": str(SEEDS)}
+        save_file(state, options.out, metadata=about | {"classes": " ".join(classes), "tal": VERSION})
+
+    train(videos, held_out, len(classes), options.steps, options.batch, save)
     print(f"{options.out}: {options.out.stat().st_size / 2**20:.2f} MiB")
     return 0
 

@@ -39,6 +39,8 @@ class TinyNetwork(nn.Module):
         super().__init__()
         first, second, third, fourth = _CHANNELS
         self.look = nn.Conv2d(3, 2 * first, 5, stride=3, padding=2, bias=False)
+        with torch.no_grad():
+            self.look.weight[first:] *= 3  # changes from frame to frame are smaller than contrasts within one
         self.picture = nn.Sequential(
             nn.BatchNorm2d(first),
             nn.ReLU(),
