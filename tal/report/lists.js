@@ -213,10 +213,10 @@ function showMisses(onOpen) {
       const picture = miss.thumbnail ? make("img") : make("span", "no-picture");
       if (miss.thumbnail) { picture.src = miss.thumbnail; picture.alt = ""; picture.loading = "lazy"; }
       const name = make("b", "", miss.name);
-      const score = miss.score === null ? "" : ` · ${miss.score.toFixed(2)}`;
+      const score = miss.score === null ? "" : `${miss.score.toFixed(2)} · `;
       const where = make("small", "where", data.videos[miss.video].id);
       card.title = data.videos[miss.video].id;
-      card.append(picture, name, make("small", "", `${clock(miss.start)} to ${clock(miss.end)}${score}`));
+      card.append(picture, name, make("small", "", `${score}${clock(miss.start)} to ${clock(miss.end)}`));
       card.append(make("small", "", miss.detail), where);
       card.addEventListener("click", () => onOpen(miss));
       cards.append(card);

@@ -161,7 +161,11 @@ const legend = judged
   ? [["truth found", "ground truth, found"], ["truth missed", "missed"], ["correct", `correct (tIoU at least ${data.tiou})`],
     ["boundary", "wrong ends"], ["false", "false or duplicate"]]
   : [];
-for (const [kind, text] of legend) $("legend").append(make("i", `key ${kind}`), make("span", "", text));
+for (const [kind, text] of legend) {
+  const entry = make("span");
+  entry.append(make("i", `key ${kind}`), text);
+  $("legend").append(entry);
+}
 
 $("threshold").value = threshold;
 $("threshold-value").textContent = threshold.toFixed(2);
