@@ -6,7 +6,7 @@ changes what an epoch holds.
 
 from collections.abc import Iterator
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -108,7 +108,8 @@ class LocalizerData(LightningDataModule):
             len(self.data.train), batch_size=optim.batch_size, seed=trainer.seed, rank=rank, processes=processes
         )
         if self.trainer is not None:  # workers begin to fetch a resumed epoch before the trainer announces it
-            order.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+            progress: Any = self.trainer.fit_loop.epoch_progress.current
+            order.set_epoch(progress.processed)
         windows = Windows(self.data.train, self.inputs, self.recipe.windows, self.stats, trainer.seed)
         return self._loader(windows, order, optim.batch_size, train=True)
 

@@ -88,7 +88,8 @@ class LocalizerModule(LightningModule):
         """AdamW and the schedule, stepped after every batch."""
         optim = self.recipe.optim
         lr = optim.lr * self.trainer.world_size
-        optimizer = torch.optim.AdamW(parameter_groups(self.method, optim.weight_decay), lr=lr, fused=True)
+        fused = self.recipe.trainer.precision == "32"  # a fused step unscales mixed gradients after they were clipped
+        optimizer = torch.optim.AdamW(parameter_groups(self.method, optim.weight_decay), lr=lr, fused=fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._share_of_lr)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
