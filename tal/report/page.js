@@ -45,7 +45,9 @@ function open(position) {
   else player.removeAttribute("src");
   player.load();
   $("play").disabled = !current.src;
-  say(current.src ? current.note : current.note || "No video beside this timeline.");
+  // Without a file there is nothing to say but the table; a file that cannot be played says why.
+  $("stage").classList.toggle("without-video", !current.src && !current.note);
+  say(current.note);
   timeline.show(current, threshold);
   table.show(current, threshold);
   videoList.mark(position);
