@@ -127,7 +127,7 @@ def make_step(method: Method, snippets: int, batch: int, device: str) -> Callabl
         loss.backward()
         torch.nn.utils.clip_grad_norm_(method.parameters(), 1.0)
         optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     return step
 
