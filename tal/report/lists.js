@@ -210,13 +210,16 @@ function showMisses(onOpen) {
     head.append(make("small", "", about));
     for (const miss of mine) {
       const card = make("button", "card");
-      const picture = miss.thumbnail ? make("img") : make("span", "no-picture");
-      if (miss.thumbnail) { picture.src = miss.thumbnail; picture.alt = ""; picture.loading = "lazy"; }
+      if (miss.thumbnail) {
+        const picture = make("img");
+        [picture.src, picture.alt, picture.loading] = [miss.thumbnail, "", "lazy"];
+        card.append(picture);
+      }
       const name = make("b", "", miss.name);
       const score = miss.score === null ? "" : `${miss.score.toFixed(2)} · `;
       const where = make("small", "where", data.videos[miss.video].id);
       card.title = data.videos[miss.video].id;
-      card.append(picture, name, make("small", "", `${score}${clock(miss.start)} to ${clock(miss.end)}`));
+      card.append(name, make("small", "", `${score}${clock(miss.start)} to ${clock(miss.end)}`));
       card.append(make("small", "", miss.detail), where);
       card.addEventListener("click", () => onOpen(miss));
       cards.append(card);
