@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tal.annotations import files
-from tal.annotations.atomic import write_text
 from tal.annotations.findings import Finding, check_annotations, content_leaks, entries_of_json, id_leaks
 from tal.annotations.reading import parse_annotations
 from tal.annotations.records import Annotations, VideoRecord
+from tal.atomic import write_text
 from tal.errors import AnnotationError
 from tal.features import Layout, open_features
 from tal.pipelines.check_media import VideoCheck, check_features, check_videos, feature_files, find_files, same_files

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from tal.annotations.atomic import write_text
+from tal.atomic import write_text
 from tal.errors import ConfigError
 from tal.evaluation import Evaluation, threshold_name
 from tal.evaluation import evaluate as evaluate_protocol

@@ -31,7 +31,7 @@ def info(videos: list[Path] | None = None, *, json: str | None = None) -> int:
         for block in facts["videos"] if videos else [facts]:
             _print_rows(_video_rows(block) if videos else _machine_rows(block))
     if json not in (None, "-"):
-        from tal.annotations.atomic import write_text
+        from tal.atomic import write_text
 
         write_text(Path(json), text)
     return int(any("error" in each for each in facts.get("videos", ())))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import yaml
 
+from tal.atomic import write_text
 from tal.errors import ConfigError, unknown_name
 from tal.pipelines.train_settings import DataSettings, OptimSettings, Recipe, TrainerSettings, WindowSettings
 from tal.registry import METHODS
@@ -209,9 +210,7 @@ def recipe_values(recipe: Recipe) -> dict[str, Any]:
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe down as YAML, atomically."""
     text = yaml.safe_dump(recipe_values(recipe), sort_keys=False, allow_unicode=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_text(path, text)
 
 
 def _plain(value: Any) -> Any:

@@ -1,18 +1,16 @@
 """Train the weights of the backbone `tiny` that ship with the package: `python tools/train_tiny.py [--help]`.
 
 Renders playground videos of its own seeds (1000 and up; demo and tests stay below), teaches the network which actions
-are under way at several instants of a clip, and writes tal/backbones/tiny.safetensors with its making in the metadata.
+are under way at three instants of a clip, and writes tal/backbones/tiny.safetensors with its making in the metadata.
 """
 
 import argparse
-import math
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,154 +24,107 @@ from tal.playground import generate
 from tal.version import VERSION
 from tal.video import Resize, open_video
 
-ROOT = Path(__file__).parents[1]
-OUT = ROOT / "tal/backbones/tiny.safetensors"
+OUT = Path(__file__).parents[1] / "tal/backbones/tiny.safetensors"
 SEEDS = {"easy": 1000, "hard": 1001}
 
-# Instants of a clip at which the network has to say what is under way, as fractions of its window: so that its
-# features tell not only which action it is, but where in the clip it begins and ends.
-INSTANTS = (0.1, 0.3, 0.5, 0.7, 0.9)
-
-WINDOW_CLIPS = 6
-WINDOW_FRAMES = WINDOW_CLIPS + tiny.CLIP_FRAMES - 1
+# Frames of a clip at which the network has to say what is under way: so that its features tell not only which action
+# it is, but where in the clip it begins and ends.
+INSTANTS = (1, 4, 7)
+MIDDLE = INSTANTS.index(tiny.CLIP_FRAMES // 2)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Video:
-    """Frames (N, 72, 96, 3) uint8 at the backbone's rate, and instances: start_s, end_s (M,), label (M,)."""
+class Video(NamedTuple):
+    """changes (N - 1, 36, 48) between N frames at the backbone's rate; under_way (N, K), 1 where an action is."""
 
-    frames: np.ndarray
-    start_s: np.ndarray
-    end_s: np.ndarray
-    label: np.ndarray
+    changes: Tensor
+    under_way: Tensor
 
 
 def load(folder: Path) -> tuple[list[Video], tuple[str, ...]]:
     """All videos of a playground folder, and the class names."""
     annotations = read_annotations(folder / "annotations.json")
+    mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (tiny.MEAN, tiny.STD))
     videos = []
-    for name, record in annotations.videos.items():
-        path = folder / (record.path or f"videos/{name}.mp4")
-        with open_video(path, resize=Resize(exact=tiny.SIZE, interpolation="bilinear")) as reader:
-            frames = np.concatenate([part.pixels for part in reader.sampled(tiny.FPS, 64)])
-        rows = record.instances
-        videos.append(Video(frames=frames, start_s=rows.start_s, end_s=rows.end_s, label=rows.label))
+    for record in annotations.videos.values():
+        path = folder / str(record.path)
+        with open_video(path, resize=Resize(exact=tiny.SIZE, interpolation="bilinear"), threads=1) as reader:
+            parts = list(reader.sampled(tiny.FPS, 64))
+        pixels = torch.from_numpy(np.concatenate([part.pixels for part in parts])).permute(0, 3, 1, 2)
+        maps = tiny.changes(((pixels.float() / 255 - mean) / std)[None])[0]
+        rows, times_s = record.instances, np.arange(len(pixels))[:, None] / tiny.FPS
+        now = (times_s >= rows.start_s) & (times_s < rows.end_s)  # (N, M)
+        under_way = now.astype(np.float32) @ np.eye(len(annotations.classes), dtype=np.float32)[rows.label]
+        videos.append(Video(maps.half(), torch.from_numpy(under_way.clip(0, 1))))
     return videos, annotations.classes
 
 
-def targets(video: Video, first_idx: int, classes: int) -> np.ndarray:
-    """(instants, K): 1 where an action is under way."""
-    window_s = tiny.CLIP_FRAMES / tiny.FPS
-    instants_s = first_idx / tiny.FPS + np.array(INSTANTS) * window_s
-    under_way = (instants_s[:, None] >= video.start_s) & (instants_s[:, None] < video.end_s)  # (instants, M)
-    out = np.zeros((len(INSTANTS), classes), np.float32)
-    for row, column in zip(*np.nonzero(under_way), strict=True):
-        out[row, video.label[column]] = 1
-    return out
+def clip(video: Video, first: int) -> tuple[Tensor, Tensor]:
+    """Maps (8, 36, 48) of a clip, and what is under way at its instants (3, K)."""
+    return video.changes[first : first + tiny.CLIP_FRAMES - 1].float(), video.under_way[[first + i for i in INSTANTS]]
 
 
-def batches(videos: list[Video], classes: int, size: int, rng: random.Random) -> Iterator[tuple[Tensor, Tensor]]:
-    """Augmented windows (B, WINDOW_FRAMES, 3, H, W) normalised, and their clips' targets (B, clips, instants, K)."""
-    while True:
-        windows, labels = [], []
-        for _ in range(size):
-            video = rng.choice(videos)
-            first = rng.randrange(len(video.frames) - WINDOW_FRAMES + 1)
-            windows.append(_augmented(video.frames[first : first + WINDOW_FRAMES], rng))
-            labels.append([targets(video, first + shift, classes) for shift in range(WINDOW_CLIPS)])
-        yield torch.stack(windows), torch.from_numpy(np.array(labels))
+def augmented(maps: Tensor, rng: random.Random) -> Tensor:
+    """Mirrored, enlarged or shrunk, moved and brightened at random, the whole clip alike."""
+    mirror, scale = rng.choice((-1.0, 1.0)), rng.uniform(0.8, 1.2)
+    affine = torch.tensor([[mirror * scale, 0.0, rng.uniform(-0.2, 0.2)], [0.0, scale, rng.uniform(-0.12, 0.12)]])
+    grid = functional.affine_grid(affine[None], [1, *maps.shape], align_corners=False)
+    return functional.grid_sample(maps[None], grid, align_corners=False)[0] * rng.uniform(0.7, 1.4)
 
 
-def clip_features(network: tiny.TinyNetwork, windows: Tensor) -> Tensor:
-    """(B, WINDOW_FRAMES, 3, H, W) -> (B, clips, C): as from clips cut out one by one, each frame looked at once."""
-    frames = network.frames(windows)  # (B, 128, WINDOW_FRAMES - 1)
-    clips = frames.unfold(2, tiny.CLIP_FRAMES - 1, 1).transpose(1, 2)  # (B, clips, 128, CLIP_FRAMES - 1)
-    return network.summary(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
-
-
-def _augmented(frames: np.ndarray, rng: random.Random) -> Tensor:
-    """Mirrored, cropped, recoloured and relit at random, the whole clip alike."""
-    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
-    if rng.random() < 0.5:
-        pixels = pixels.flip(3)
-    height, width = tiny.SIZE
-    scale = rng.uniform(0.8, 1.0)
-    rows, columns = round(height * scale), round(width * scale)
-    top, left = rng.randint(0, height - rows), rng.randint(0, width - columns)
-    pixels = pixels[:, :, top : top + rows, left : left + columns]
-    pixels = functional.interpolate(pixels, tiny.SIZE, mode="bilinear", align_corners=False)
-    pixels = pixels[:, rng.sample(range(3), 3)]
-    pixels = (pixels * rng.uniform(0.7, 1.3) + rng.uniform(-0.15, 0.15)).clamp(0, 1)
-    return normalised(pixels)
-
-
-def normalised(pixels: Tensor) -> Tensor:
-    """(T, 3, H, W) in [0, 1] by the backbone's mean and deviation."""
-    mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (tiny.MEAN, tiny.STD))
-    return (pixels - mean) / std
+def draw(videos: list[Video], size: int, rng: random.Random) -> tuple[Tensor, Tensor]:
+    """A batch of augmented clips and their answers."""
+    chosen = rng.choices(videos, k=size)
+    clips = [clip(video, rng.randrange(len(video.under_way) - tiny.CLIP_FRAMES + 1)) for video in chosen]
+    return torch.stack([augmented(maps, rng) for maps, _ in clips]), torch.stack([answer for _, answer in clips])
 
 
 @torch.inference_mode()
-def middle_accuracy(network: tiny.TinyNetwork, head: nn.Module, videos: list[Video], classes: int) -> dict[str, float]:
-    """On clips that the extractor would cut: average precision of the middle instant, mean over classes."""
-    network.eval()
+def precision(network: tiny.TinyNetwork, head: nn.Module, videos: list[Video]) -> float:
+    """Of the clips that the extractor would cut: average precision of the middle instant, mean over classes."""
     scores, truth = [], []
     for video in videos:
-        firsts = range(0, len(video.frames) - tiny.CLIP_FRAMES + 1, tiny.STRIDE_FRAMES)
-        pixels = normalised(torch.from_numpy(video.frames).permute(0, 3, 1, 2).float() / 255)
-        clips = torch.stack([pixels[first : first + tiny.CLIP_FRAMES] for first in firsts])
-        middle = head(functional.relu(network(clips))).view(len(clips), len(INSTANTS), classes)[:, len(INSTANTS) // 2]
-        scores.append(middle.numpy())
-        truth.append(np.stack([targets(video, first, classes)[len(INSTANTS) // 2] for first in firsts]))
-    network.train()
+        firsts = range(0, len(video.under_way) - tiny.CLIP_FRAMES + 1, tiny.STRIDE_FRAMES)
+        clips = [clip(video, first) for first in firsts]
+        answers = head(network.features(torch.stack([maps for maps, _ in clips])))
+        scores.append(answers.unflatten(1, (len(INSTANTS), -1))[:, MIDDLE].numpy())
+        truth.append(torch.stack([answer[MIDDLE] for _, answer in clips]).numpy())
     score, true = np.concatenate(scores), np.concatenate(truth)
     precisions = []
-    for column in range(classes):
-        order = np.argsort(-score[:, column], kind="stable")
-        hits = true[order, column]
+    for column in range(true.shape[1]):
+        hits = true[np.argsort(-score[:, column], kind="stable"), column]
         if hits.any():
             precisions.append(float((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits > 0].mean()))
-    return {"clip_mAP": float(np.mean(precisions))}
+    return float(np.mean(precisions))
 
 
-def train(
-    videos: list[Video],
-    held_out: dict[str, list[Video]],
-    classes: int,
-    steps: int,
-    size: int,
-    save: Callable[[tiny.TinyNetwork, int], None],
-) -> None:
-    """Train, and save now and then and at the end."""
+def train(videos: list[Video], held_out: dict[str, list[Video]], steps: int, size: int) -> tuple[nn.Module, str]:
+    """Train; returns the network, and in words what it reached on the held-out videos."""
     torch.manual_seed(0)
-    network, head = tiny.TinyNetwork(), nn.Linear(tiny.WIDTH, len(INSTANTS) * classes)
+    rng, classes = random.Random(0), videos[0].under_way.shape[1]
+    network = tiny.TinyNetwork()
+    head = nn.Sequential(nn.ReLU(), nn.Dropout(0.3), nn.Linear(tiny.WIDTH, len(INSTANTS) * classes))
     parameters = [*network.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=3e-3, weight_decay=0.02)
-    warm = max(1, steps // 20)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0))),
-    )
-    feed = batches(videos, classes, size, random.Random(0))
-    began, mean_loss = time.monotonic(), 0.0
+    optimizer = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps + 1)
+    began, mean_loss, reached = time.monotonic(), 0.0, ""
     for step in range(1, steps + 1):
-        windows, labels = next(feed)
-        features = functional.relu(clip_features(network, windows))
-        logits = head(functional.dropout(features, 0.2)).view(labels.shape)
-        loss = functional.binary_cross_entropy_with_logits(logits, labels) * classes
+        maps, answers = draw(videos, size, rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            said = head(network.features(maps))
+        loss = functional.binary_cross_entropy_with_logits(said.float(), answers.flatten(1)) * classes
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-        value = loss.item()
-        mean_loss = value if step == 1 else 0.98 * mean_loss + 0.02 * value
-        if step % 100 == 0 or step == steps:
-            print(f"step {step} of {steps}: loss {mean_loss:.3f}, {time.monotonic() - began:.0f} s", flush=True)
-        if step % 500 == 0 or step == steps:
-            for name, some in held_out.items():
-                print(f"  {name}: {middle_accuracy(network, head, some, classes)}", flush=True)
-            save(network, step)
+        mean_loss += (0.03 if step > 1 else 1.0) * (loss.item() - mean_loss)
+        if step % 250 == 0 or step == steps:
+            network.eval(), head.eval()
+            reached = ", ".join(f"{name} {precision(network, head, some):.3f}" for name, some in held_out.items())
+            network.train(), head.train()
+            print(
+                f"step {step} of {steps}, {time.monotonic() - began:.0f} s: loss {mean_loss:.3f}; {reached}", flush=True
+            )
+    return network, reached
 
 
 def main(argv: list[str]) -> int:
@@ -182,32 +133,31 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--easy", type=int, default=90, help="easy videos")
     parser.add_argument("--hard", type=int, default=50, help="hard videos")
     parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--batch", type=int, default=12, help="windows per step")
+    parser.add_argument("--batch", type=int, default=64, help="clips per step")
     parser.add_argument("--videos", type=Path, help="where to render, and keep; a temporary folder if not given")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(argv)
+    videos: list[Video] = []
+    held_out: dict[str, list[Video]] = {}
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.videos or Path(temporary)
-        videos, held_out, classes = [], {}, ()
         for difficulty, seed in SEEDS.items():
-            place = folder / difficulty
-            generate(place, difficulty=difficulty, seed=seed, videos=getattr(options, difficulty), split="training")
+            place, count = (options.videos or Path(temporary)) / difficulty, getattr(options, difficulty)
+            generate(place, difficulty=difficulty, seed=seed, videos=count, split="training")
             loaded, classes = load(place)
-            kept = len(loaded) // 10
-            videos += loaded[kept:]
-            held_out[difficulty] = loaded[:kept]
-    words = [f"--{name} {getattr(options, name)}" for name in ("easy", "hard", "steps", "batch")]
-    made = " ".join(["python tools/train_tiny.py", *words])
-
-    def save(network: tiny.TinyNetwork, step: int) -> None:
-        state = {
-            name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
-            for name, tensor in network.state_dict().items()
-        }
-        about = {"made by": made, "steps done": str(step), "playground seeds": str(SEEDS)}
-        save_file(state, options.out, metadata=about | {"classes": " ".join(classes), "tal": VERSION})
-
-    train(videos, held_out, len(classes), options.steps, options.batch, save)
+            videos += loaded[count // 10 :]
+            held_out[difficulty] = loaded[: count // 10]
+    network, reached = train(videos, held_out, options.steps, options.batch)
+    words = " ".join(f"--{name} {getattr(options, name)}" for name in ("easy", "hard", "steps", "batch"))
+    about = {
+        "made by": f"python tools/train_tiny.py {words}",
+        "playground seeds": str(SEEDS),
+        "classes": " ".join(classes),
+        "average precision on held-out clips": reached,
+        "tal": VERSION,
+    }
+    state = network.state_dict()
+    halves = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    save_file({name: value.contiguous() for name, value in halves.items()}, options.out, metadata=about)
     print(f"{options.out}: {options.out.stat().st_size / 2**20:.2f} MiB")
     return 0
 

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tal.annotations.atomic import write_text
 from tal.annotations.build import RawVideo, build, seconds
 from tal.annotations.records import Annotations, Moment, VideoRecord
+from tal.atomic import write_text
 from tal.boxes import Tube
 from tal.errors import AnnotationError
 

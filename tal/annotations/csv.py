@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tal.annotations.atomic import write_text
 from tal.annotations.build import RawVideo, build, clock_seconds
 from tal.annotations.records import Annotations
+from tal.atomic import write_text
 from tal.errors import AnnotationError
 
 _COLUMNS = {

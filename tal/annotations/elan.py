@@ -14,10 +14,10 @@ from pathlib import Path
 from urllib.parse import unquote
 from xml.sax.saxutils import quoteattr
 
-from tal.annotations.atomic import write_text
 from tal.annotations.build import RawVideo, build
 from tal.annotations.csv import video_id
 from tal.annotations.records import Annotations
+from tal.atomic import write_text
 from tal.errors import AnnotationError
 from tal.segments import Segments
 

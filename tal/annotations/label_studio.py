@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tal.annotations.atomic import write_text
 from tal.annotations.build import RawVideo, build, seconds
 from tal.annotations.csv import video_id
 from tal.annotations.records import Annotations
+from tal.atomic import write_text
 from tal.errors import AnnotationError
 from tal.segments import Segments
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal.annotations import csv, files
-from tal.annotations.atomic import write_text
 from tal.annotations.build import clock_seconds
+from tal.atomic import write_text
 from tal.errors import AnnotationError
 from tal.segments import Segments
 

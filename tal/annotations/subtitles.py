@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from tal.annotations.atomic import write_text
+from tal.atomic import write_text
 from tal.segments import Segments
 
 

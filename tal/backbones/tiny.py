@@ -17,7 +17,7 @@ from tal.backbones.weights import FILE, RANDOM, hash_of, load_file, random_model
 from tal.errors import TalError
 from tal.video.base import Resize
 
-CLIP_FRAMES = 9  # the first only shows what changed in the second
+CLIP_FRAMES = 9
 FPS = 7.5
 STRIDE_FRAMES = 2
 SIZE = (72, 96)
@@ -26,59 +26,52 @@ STD = (0.25, 0.25, 0.25)
 WIDTH = 128
 
 _WEIGHTS = "tiny.safetensors"
-_CHANNELS = (24, 48, 96, 96)
+_GREY = 0.25 / 3  # of a channel's deviation: back to brightness in [0, 1]
+_CONTRAST = 20.0
 
 
 class TinyNetwork(nn.Module):
-    """What a frame shows plus what changed since the one before, convolved over the picture, then over time.
+    """Convolutions over maps of what changes from frame to frame, brightness alone: a figure is what moves.
 
-    Pooling is over the picture's width only: where a figure stands does not matter, how high its parts are does.
+    From frames themselves a network of this size learns nothing in minutes; from changes it does, and it pays with
+    knowing less where the camera moves.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        first, second, third, fourth = _CHANNELS
-        self.look = nn.Conv2d(3, 2 * first, 5, stride=3, padding=2, bias=False)
-        with torch.no_grad():
-            self.look.weight[first:] *= 3  # changes from frame to frame are smaller than contrasts within one
-        self.picture = nn.Sequential(
-            nn.BatchNorm2d(first),
-            nn.ReLU(),
-            _block(first, second, kernel=3, stride=2),  # (48, 12, 16)
-            _block(second, third, kernel=3, stride=2),  # (96, 6, 8)
-            _block(third, fourth, kernel=3, stride=1),
+        self.look = nn.Sequential(
+            _block(CLIP_FRAMES - 1, 32, stride=1),  # (32, 36, 48)
+            _block(32, 64, stride=2),
+            _block(64, 64, stride=2),
+            _block(64, 64, stride=2),  # (64, 5, 6)
         )
-        self.project = nn.Linear(fourth * 6 * 2, WIDTH)
-        self.time = nn.Sequential(
-            nn.Conv1d(WIDTH, WIDTH, 3, padding=1), nn.ReLU(), nn.Conv1d(WIDTH, WIDTH, 3, padding=1), nn.ReLU()
-        )
-        self.mix = nn.Linear(3 * WIDTH, WIDTH)
+        self.summary = nn.Linear(64 * 5 * 6, WIDTH)
 
     def forward(self, clips: Tensor) -> Tensor:
         """(B, 9, 3, 72, 96) normalised -> (B, 128)."""
-        return self.summary(self.frames(clips))
+        return self.features(changes(clips))
 
-    def frames(self, clips: Tensor) -> Tensor:
-        """(B, T + 1, 3, 72, 96) -> (B, 128, T), a vector for every frame but the first, from it and the one before."""
-        B, T = clips.shape[0], clips.shape[1] - 1
-        still, moving = (
-            self.look(clips.flatten(0, 1)).unflatten(0, (B, T + 1)).chunk(2, dim=2)
-        )  # (B, T + 1, 24, 24, 32)
-        seen = still[:, 1:] + moving[:, 1:] - moving[:, :-1]
-        rows = self.picture(seen.flatten(0, 1))  # (B * T, 96, 6, 8)
-        pooled = torch.cat([rows.mean(dim=3), rows.amax(dim=3)], dim=1).flatten(1)
-        return functional.relu(self.project(pooled)).view(B, T, WIDTH).transpose(1, 2)
-
-    def summary(self, frames: Tensor) -> Tensor:
-        """(B, 128, T) -> (B, 128): mean, maximum and middle of the frames' vectors after convolutions over time."""
-        T = frames.shape[2]
-        timed = frames + self.time(frames)
-        middle = timed[:, :, (T - 1) // 2 : T // 2 + 1].mean(dim=2)
-        return self.mix(torch.cat([timed.mean(dim=2), timed.amax(dim=2), middle], dim=1))
+    def features(self, maps: Tensor) -> Tensor:
+        """(B, 8, 36, 48) -> (B, 128)."""
+        features: Tensor = self.summary(self.look(maps).flatten(1))
+        return features
 
 
-def _block(width_in: int, width_out: int, *, kernel: int, stride: int) -> nn.Sequential:
-    convolution = nn.Conv2d(width_in, width_out, kernel, stride=stride, padding=kernel // 2, bias=False)
+def changes(clips: Tensor) -> Tensor:
+    """How much brightness changes from each frame to the next, at half the size, on a logarithmic scale.
+
+    Args:
+        clips: (B, T, 3, H, W) normalised.
+
+    Returns:
+        (B, T - 1, H / 2, W / 2), 0 where nothing changes.
+    """
+    grey = clips.sum(dim=2) * _GREY
+    return torch.log1p(_CONTRAST * functional.avg_pool2d((grey[:, 1:] - grey[:, :-1]).abs(), 2))
+
+
+def _block(width_in: int, width_out: int, *, stride: int) -> nn.Sequential:
+    convolution = nn.Conv2d(width_in, width_out, 3, stride=stride, padding=1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(width_out), nn.ReLU())
 
 

@@ -3,19 +3,17 @@
 import fcntl
 import json
 import logging
-import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from tal.atomic import TEMPORARY, replacing
 from tal.errors import FeatureError
 
 _LOG = logging.getLogger(__name__)
 
-_TEMPORARY = ".tmp-"
 _ABANDONED_S = 3600.0
 
 
@@ -41,19 +39,9 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_atomic(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Write to a temporary file beside `path`, sync it, and rename it to `path`."""
-    temporary = path.parent / f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(6)}"
-    try:
-        with temporary.open("xb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    """Write a file so that it is whole and on the disk, or not there."""
+    with replacing(path, sync=True) as temporary, temporary.open("xb") as file:
+        fill(file)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -96,15 +84,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def remove_abandoned(folder: Path) -> None:
     """Delete temporary files that killed processes left over an hour ago."""
-    for path in folder.glob(f"{_TEMPORARY}*"):
+    for path in folder.glob(f"{TEMPORARY}*"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > _ABANDONED_S:
                 path.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from tal.annotations.atomic import write_text
+from tal.atomic import write_text
 from tal.console import track
 from tal.errors import ConfigError, TalError
 from tal.playground.actions import CLASSES

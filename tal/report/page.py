@@ -5,8 +5,6 @@ import hashlib
 import html
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tal.atomic import write_text
 from tal.report.data import Report, ReportVideo
 from tal.report.judge import MATCH_TIOU, Outcome, judge
 from tal.segments import Segments
@@ -42,17 +41,7 @@ def render(report: Report) -> str:
 
 def write_report(path: Path, report: Report) -> None:
     """Write the page; a page is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = render(report)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_text(path, render(report))
 
 
 def embedded_json(value: Any) -> str:

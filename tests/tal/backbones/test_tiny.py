@@ -3,11 +3,16 @@
 import re
 from importlib.resources import files
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from torch.nn import functional
 
+from tal.annotations import read_annotations
 from tal.backbones import load_backbone, tiny
+from tal.playground import generate
+from tal.video import open_video
 
 WEIGHTS = files("tal.backbones").joinpath("tiny.safetensors")
 
@@ -38,17 +43,39 @@ def test_the_weights_say_how_they_were_made_and_stay_off_the_seeds_of_demo_and_t
     assert min(seeds) >= 1000
 
 
-def test_clips_cut_out_of_a_longer_run_of_frames_give_the_same(backbone):
-    network, run = backbone.network, clips(1, 14)
-    frames = network.frames(run).unfold(2, tiny.CLIP_FRAMES - 1, 1).transpose(1, 2)
-    together = network.summary(frames.flatten(0, 1))
-    alone = network(torch.cat([run[:, first : first + tiny.CLIP_FRAMES] for first in range(len(together))]))
-    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+def test_it_sees_what_changes_and_nothing_else(backbone):
+    still = clips(2)[:, :1].expand(-1, tiny.CLIP_FRAMES, -1, -1, -1)
+    first, second = backbone(still)
+    torch.testing.assert_close(first, second)
+    brighter = clips() + 0.5
+    torch.testing.assert_close(backbone(brighter), backbone(clips()), atol=1e-3, rtol=1e-3)
+    assert (backbone(clips()) - first).norm(dim=1).min() > 1
 
 
-def test_a_figure_counts_wherever_it_stands(backbone):
-    picture = torch.zeros(1, tiny.CLIP_FRAMES, 3, *tiny.SIZE)
-    left, right, low = picture.clone(), picture.clone(), picture.clone()
-    left[..., 24:48, 12:24], right[..., 24:48, 60:72], low[..., 44:68, 12:24] = 1, 1, 1
-    at_left, at_right, at_low = (backbone(clip) for clip in (left, right, low))
-    assert (at_left - at_right).norm() < 0.3 * (at_left - at_low).norm()
+def test_changes_are_those_of_brightness_in_the_unit_range():
+    pixels = torch.zeros(1, 2, 3, *tiny.SIZE)
+    pixels[:, 1] = 0.5  # half as bright as can be, in every channel
+    normalised = (pixels - 0.5) / 0.25
+    maps = tiny.changes(normalised)
+    assert maps.shape == (1, 1, tiny.SIZE[0] // 2, tiny.SIZE[1] // 2)
+    torch.testing.assert_close(maps, torch.full_like(maps, 1 + 20 * 0.5).log())
+
+
+def test_the_weights_tell_the_actions_of_videos_they_have_not_seen(backbone, tmp_path):
+    """The instance whose features are most alike is one of the same action."""
+    annotations = read_annotations(generate(tmp_path / "set", seed=17, videos=8, split="testing", workers=1))
+    clips_of, labels = [], []
+    for record in annotations.videos.values():
+        with open_video(tmp_path / "set" / record.path, resize=backbone.spec.resize) as reader:
+            for start_s, end_s, label in zip(
+                record.instances.start_s, record.instances.end_s, record.instances.label, strict=True
+            ):
+                middle_s = (start_s + end_s - tiny.CLIP_FRAMES / tiny.FPS) / 2
+                frames = reader.at(np.maximum(middle_s + np.arange(tiny.CLIP_FRAMES) / tiny.FPS, 0))
+                clips_of.append(torch.from_numpy(frames.pixels).permute(0, 3, 1, 2).float() / 255)
+                labels.append(int(label))
+    with torch.inference_mode():
+        features = functional.normalize(backbone((torch.stack(clips_of) - 0.5) / 0.25), dim=1)
+    alike = features @ features.T - 9 * torch.eye(len(labels))
+    nearest = torch.tensor(labels)[alike.argmax(dim=1)]
+    assert (nearest == torch.tensor(labels)).float().mean() > 0.6  # by chance: 1 in 13

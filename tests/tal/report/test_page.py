@@ -76,7 +76,7 @@ def test_a_page_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tal.report.page.os.replace", full)
+    monkeypatch.setattr("pathlib.Path.replace", full)
     with pytest.raises(OSError, match="No space"):
         write_report(path, report("other"))
     assert path.read_text() == before

@@ -1,0 +1,30 @@
+"""A file is there whole or not at all."""
+
+import pytest
+
+from tal.atomic import replacing, write_text
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    write_text(path, "old\r\n")
+    with pytest.raises(ValueError, match="half"), replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_bytes() == b"old\r\n"
+        raise ValueError("half way")
+    assert path.read_bytes() == b"old\r\n"
+    assert list(path.parent.iterdir()) == [path]
+    with replacing(path, sync=True) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_refusal_of_the_system_leaves_nothing(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", refuse)
+    with pytest.raises(OSError, match="No space"):
+        write_text(tmp_path / "file.txt", "text")
+    assert list(tmp_path.iterdir()) == []
