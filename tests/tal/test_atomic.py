@@ -5,13 +5,18 @@ import pytest
 from tal.atomic import replacing, write_text
 
 
-def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
-    path = tmp_path / "new" / "file.txt"
-    write_text(path, "old\r\n")
-    with pytest.raises(ValueError, match="half"), replacing(path) as temporary:
+def _stopped_half_way(path):
+    with replacing(path) as temporary:
         temporary.write_text("new")
         assert path.read_bytes() == b"old\r\n"
         raise ValueError("half way")
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    write_text(path, "old\r\n")
+    with pytest.raises(ValueError, match="half"):
+        _stopped_half_way(path)
     assert path.read_bytes() == b"old\r\n"
     assert list(path.parent.iterdir()) == [path]
     with replacing(path, sync=True) as temporary:
