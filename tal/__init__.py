@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tal.errors import TalError
     from tal.evaluation import evaluate
     from tal.features.store import FeatureStore
-    from tal.localize import localize
+    from tal.localization import localize
     from tal.package import load_model
     from tal.segments import Segments
     from tal.timeline import SnippetGrid
@@ -32,7 +32,7 @@ _HOME = {
     "TalError": "tal.errors",
     "evaluate": "tal.evaluation",
     "load_model": "tal.package",
-    "localize": "tal.localize",
+    "localize": "tal.localization",
     "open_video": "tal.video",
     "probe": "tal.video",
     "read_annotations": "tal.annotations",

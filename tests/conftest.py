@@ -195,7 +195,7 @@ def toy_package(tmp_path, monkeypatch):
         def forward(self, clips):
             return clips.mean((1, 3, 4)) * self.scale
 
-    monkeypatch.setattr("tal.localize.load_backbone", lambda *_, **__: Toy().eval())
+    monkeypatch.setattr("tal.localization.load_backbone", lambda *_, **__: Toy().eval())
     torch.manual_seed(0)
     config = ActionFormerConfig(
         streams={"colour": 3}, classes=("jump", "wave"), train_snippets=64, width=16, branch_layers=2, window=5

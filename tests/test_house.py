@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import tal
+
 ROOT = Path(__file__).parents[1]
 TAL = ROOT / "tal"
 
@@ -19,7 +21,7 @@ LAYERS = [
     ["methods"],
     ["metrics"],
     ["evaluation", "package"],
-    ["localize", "playground", "report"],
+    ["localization", "playground", "report"],
     ["pipelines"],
     ["arguments", "cli", "__main__"],
 ]
@@ -113,3 +115,16 @@ def test_links_of_the_top_level_are_tracked():
     for name in ("pipelines", "configs", "data"):
         assert (TAL / name).is_symlink()
         assert (TAL / name).readlink() == Path("..") / name
+
+
+def test_public_names_stay_what_they_are():
+    """A module of a function's name would take its place as soon as anything imports it."""
+    script = (
+        "import tal, types, importlib\n"
+        "for name, home in tal._HOME.items():\n"
+        "    importlib.import_module(home)\n"
+        "    for _ in range(2):\n"
+        "        assert not isinstance(getattr(tal, name), types.ModuleType), name\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert not set(tal._HOME) & {path.stem for path in TAL.iterdir()}

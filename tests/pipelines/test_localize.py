@@ -15,7 +15,7 @@ from tal.cli import main
 from tal.features.extractor import extract_video
 from tal.features.layout import Layout
 from tal.features.store import FeatureStore
-from tal.localize import Localizer
+from tal.localization import Localizer
 from tal.package import load_model
 
 
@@ -190,18 +190,18 @@ def test_a_folder_that_cannot_be_written(tmp_path, clip, toy_package, capsys):
 
 SCRIPT = """
 import sys, time
-import tal.localize
+import tal.localization
 from tal.segments import Segments
 
 class Slow:
-    package, sources = tal.localize.load_model({model!r}), {{}}
+    package, sources = tal.localization.load_model({model!r}), {{}}
 
     def detect_many(self, videos, **facts):
         yield "first", Segments.from_names([1.0], [2.0], ["jump"], classes=("jump", "wave"))
         print("ready", flush=True)
         time.sleep(60)
 
-tal.localize.Localizer = lambda *_, **__: Slow()
+tal.localization.Localizer = lambda *_, **__: Slow()
 from tal.cli import main
 sys.exit(main(sys.argv[1:]))
 """

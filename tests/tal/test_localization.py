@@ -10,7 +10,7 @@ from tal.features.base import FeatureSpec
 from tal.features.extractor import extract_video
 from tal.features.layout import Layout
 from tal.features.store import FeatureStore
-from tal.localize import Localizer, localize, shown
+from tal.localization import Localizer, localize, shown
 from tal.package import load_model
 from tal.segments import Segments
 

@@ -13,7 +13,7 @@ from tal.features.extractor import feature_spec
 from tal.methods.actionformer import ActionFormer, ActionFormerConfig
 from tal.package import Package
 from tal.video.base import Resize
-import tal.localize as localizing
+import tal.localization as localizing
 
 torch.manual_seed(0)
 torch.set_num_threads(1)
