@@ -17,7 +17,7 @@ from tal.segments import Segments
 from tal.video import assign_ids, list_videos, safe_name
 
 if TYPE_CHECKING:
-    from tal.localize import Localizer
+    from tal.localization import Localizer
     from tal.package import Package
 
 _LOG = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def _chosen(device: str) -> str:
 
 
 def _localizer(model: Path, features: Sequence[str] | None, device: str, weights: Path | None) -> Localizer:
-    from tal.localize import Localizer, open_sources, open_stream
+    from tal.localization import Localizer, open_sources, open_stream
     from tal.package import load_model
 
     package = load_model(model, device)
@@ -163,7 +163,7 @@ def _run(
 
 
 def _above(found: Mapping[str, Segments], package: Package, threshold: float | None) -> dict[str, Segments]:
-    from tal.localize import shown
+    from tal.localization import shown
 
     return {video: shown(rows, package.thresholds, threshold) for video, rows in found.items()}
 
