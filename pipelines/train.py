@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 import warnings
-from argparse import SUPPRESS
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -283,19 +282,23 @@ def recipe_of_words(
             todo="see `tal list recipes` for names, or give a YAML file",
         )
     values = {} if asked else read_recipe(words[0])
-    about = f"tal {command} RECIPE [options]: {_ABOUT[command]} RECIPE is a name (tal list recipes) or a YAML file."
+    about = f"{_ABOUT[command]} RECIPE is a name (tal list recipes) or a YAML file."
     parser = recipe_parser(values.get("method", "actionformer"), prog=f"tal {command}", description=about)
-    parser.add_argument("--log_level", choices=["debug", "info", "warning", "error"], default="info", help=SUPPRESS)
+    levels = ["debug", "info", "warning", "error"]
+    parser.add_argument("--log-level", "--log_level", choices=levels, default="info", help="what is told while it runs")
     add_options(parser)
-    recipe, options = recipe_from(parser, values, words if asked else words[1:])
+    if asked:
+        parser.print_help()
+        raise SystemExit(0)
+    recipe, options = recipe_from(parser, values, words[1:])
     set_up_logging(options.pop("log_level"))
     return recipe, options
 
 
 _ABOUT = {
-    "train": "train a localizer from a recipe.",
-    "cross_validate": "train and score it on folds of its training split.",
-    "explain": "show a recipe's settings, with those that its data decides.",
+    "train": "Train a localizer from a recipe.",
+    "cross_validate": "Train and score it on folds of its training split.",
+    "explain": "Show a recipe's settings, with those that its data decides.",
 }
 
 

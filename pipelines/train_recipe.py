@@ -91,7 +91,8 @@ def recipe_parser(method: str, *, prog: str, description: str = "") -> "Argument
     """A parser whose options are the settings of a recipe of this method."""
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(prog=prog, description=description, exit_on_error=False)
+    usage = f"{prog} RECIPE [options]"
+    parser = ArgumentParser(prog=prog, usage=usage, description=description, exit_on_error=False)
     parser.add_class_arguments(_config_of(method), "model", skip=set(FROM_DATA))
     for name, section in SECTIONS.items():
         parser.add_argument(f"--{name}", type=section)

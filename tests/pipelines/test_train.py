@@ -265,12 +265,13 @@ def test_misuse_is_told_and_exits_2(words, text, capsys):
     assert text in capsys.readouterr().err
 
 
-def test_help_tells_the_methods_settings(capsys):
+@pytest.mark.parametrize("words", [["--help"], ["thumos14/actionformer_i3d", "--help"]])
+def test_help_tells_the_methods_settings(words, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["train", "thumos14/actionformer_i3d", "--help"])
-    assert stop.value.code == 0
+        main(["train", *words])
+    assert not stop.value.code
     told = capsys.readouterr().out
-    for option in ("--model.width", "--optim.lr", "--data.annotations", "--resume", "--trainer.precision"):
+    for option in ("RECIPE", "--model.width", "--optim.lr", "--data.annotations", "--resume", "--log-level"):
         assert option in told
 
 
