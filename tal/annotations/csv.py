@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tal.annotations.build import RawVideo, build, clock_seconds
 from tal.annotations.records import Annotations
@@ -34,11 +35,20 @@ def rows_of(text: str, source: str, *, needed: Sequence[str] = _NEEDED) -> list[
     """(line number, {our column name: cell}) of each row.
 
     Raises:
-        AnnotationError: a needed column is missing, or a row has another number of cells than the header.
+        AnnotationError: a needed column is missing, a row has another number of cells than the header, or no CSV.
     """
     first = text.splitlines()[0]
     delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=None), delimiter=delimiter)
+    try:
+        return _rows(reader, source, needed)
+    except csv.Error as error:
+        raise AnnotationError(
+            f"{source}: line {reader.line_num} is no CSV: {error}", cause="a quotation mark that is never closed"
+        ) from None
+
+
+def _rows(reader: Any, source: str, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     header = [cell.strip().lower().replace("-", "_").replace(" ", "_") for cell in next(reader)]
     known = {alias: name for name, aliases in _COLUMNS.items() for alias in aliases}
     columns: dict[str, int] = {}

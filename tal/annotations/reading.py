@@ -1,5 +1,6 @@
 """The one door for annotation files: the format is told by the content, and every reader gives the same records."""
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def parse_annotations(
         load = FORMATS.load(name)
     try:
         return load(parsed, source=str(path), classes=classes)
-    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError, csv.Error) as error:
         raise AnnotationError(
             f"{path}: an entry cannot be read: {type(error).__name__}: {error}",
             expected=f"the {name} format: {FORMATS[name].about}",

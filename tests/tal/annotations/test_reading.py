@@ -115,6 +115,13 @@ def test_csv_with_the_columns_that_people_write(tmp_path, delimiter, header):
     assert len(annotations.videos["w"].instances) == 0
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_csv_with_the_line_ends_of_every_system(tmp_path, end):
+    path = tmp_path / "a.csv"
+    path.write_bytes(end.join(["video,start,end,label", "v,0,1,run", ""]).encode())
+    assert _rows(read_annotations(path), "v") == [(0.0, 1.0, "run")]
+
+
 def test_epic_kitchens(tmp_path):
     header = "narration_id,video_id,start_timestamp,stop_timestamp,narration,verb,verb_class,noun,noun_class"
     rows = ["a,P01_11,00:00:00.00,00:00:01.89,take plate,take,0,plate,2", "b,P01_11,01:00:49.15,01:00:50.95,x,y,11,z,3"]
@@ -166,6 +173,7 @@ def test_charades(tmp_path):
         ("a.csv", "one,two\n1,2\n", "no column for video"),
         ("a.csv", "video,start,end,label\nv,1,2\n", "line 2 has 3 cells"),
         ("a.csv", "video,start,end,label\nv,1,x,run\n", "line 2: a time of 'x'"),
+        ("a.csv", 'video,start,end,label\nv,1,2,"run' + "x" * 200_000, "line 2 is no CSV"),
         ("a.xml", "<html></html>", "not an ELAN"),
     ],
 )
