@@ -235,10 +235,12 @@ def _first_line(error: Exception) -> str:
 
 
 def _check_folder(out: Path, recipe: Recipe, resume: bool) -> None:
-    """Refuse to train over a run, or to resume what is not this run."""
+    """Refuse to train over a run, or to resume what is not this run. One that was stopped before it saved is none."""
+    from tal.pipelines.train_checkpoints import LAST
+
     written = out / "recipe.yaml"
     if not resume:
-        if written.exists():
+        if written.exists() and ((out / "checkpoints" / LAST).exists() or (out / "model").exists()):
             raise ConfigError(
                 f"{out} already holds a run",
                 todo="add --resume to go on with it, or choose another folder with --out",

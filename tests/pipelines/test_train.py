@@ -122,6 +122,15 @@ def test_a_second_run_into_the_same_folder_is_refused(recipe, tmp_path):
         train(recipe, tmp_path / "other", resume=True)
 
 
+def test_a_run_that_was_stopped_before_it_saved_begins_again(recipe, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    write_recipe(derive(recipe, open_data(recipe.data)).recipe, run / "recipe.yaml")
+    with pytest.raises(PackageError, match="train without --resume"):
+        train(recipe, run, resume=True)
+    assert train(recipe, run).metrics
+
+
 def test_checkpoints_that_are_none(recipe, tmp_path):
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
