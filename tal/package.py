@@ -146,6 +146,8 @@ def save_package(
             folder.replace(old)
         fresh.replace(folder)
     finally:
+        if old.exists() and not folder.exists():
+            old.replace(folder)
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
@@ -252,6 +254,8 @@ def _filled(kind: type, values: Mapping[str, Any]) -> Any:
     Raises:
         ConfigError: a name that is not a setting, or a value of the wrong kind.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"settings of {kind.__name__}: {values!r:.80}", expected="a mapping")
     hints = get_type_hints(kind)
     unknown = sorted(set(values) - {entry.name for entry in fields(kind)})
     if unknown:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -103,6 +104,21 @@ def test_a_failed_write_leaves_nothing_and_keeps_the_old(saved, monkeypatch):
     assert load_model(saved).card == "# card\n"
 
 
+def test_an_interruption_between_old_and_new_keeps_the_old(saved, monkeypatch):
+    replace = Path.replace
+
+    def interrupted(self, target):
+        if ".new-" in self.name:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _save(saved, card="new")
+    assert [path.name for path in saved.parent.iterdir()] == ["model"]
+    assert load_model(saved).card == "# card\n"
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "config.yaml", "labels.json", "features.json", "card.md"])
 def test_a_missing_part_is_named(saved, name):
     (saved / name).unlink()
@@ -159,6 +175,7 @@ def _change(path, edit):
         ("config.yaml", lambda v: v["config"].update(widht=3), "widht"),
         ("config.yaml", lambda v: v["config"].update(heads=3), "heads"),
         ("config.yaml", lambda v: v["config"].update(width="wide"), "wrong kind"),
+        ("config.yaml", lambda v: v["config"].update(nms=3), "settings of NmsConfig: 3"),
         ("config.yaml", lambda v: v["config"].update(stem_layers=1), "other settings"),
         ("config.yaml", lambda v: v["config"].update(streams={"rgb": 7, "flow": 4}), "two packages"),
         ("features.json", lambda v: v["rgb"]["spec"].update(width=7), "two packages"),
