@@ -116,7 +116,8 @@ def read_classes(path: Path) -> tuple[str, ...]:
     """Class names in order, from text, a json list, or ActivityNet-style annotations with label_id.
 
     Raises:
-        PackageError: a file that is none of these, or label ids with gaps or two names.
+        PackageError: a file that is none of these, no label ids, or one with two names. Numbers that no instance has
+            are called "class N".
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -129,10 +130,17 @@ def read_classes(path: Path) -> tuple[str, ...]:
     if not isinstance(videos, dict):
         raise PackageError(f"{path} holds no class names", expected="text, a json list, or ActivityNet-style json")
     names: dict[int, str] = {}
-    for video in videos.values():
-        for instance in video.get("annotations", []):
-            if names.setdefault(int(instance["label_id"]), instance["label"]) != instance["label"]:
-                raise PackageError(f"{path}: label_id {instance['label_id']} has two names")
+    try:
+        rows = [row for video in videos.values() for row in video.get("annotations", ())]
+        pairs = {(int(row["label_id"]), str(row["label"])) for row in rows}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise PackageError(
+            f"{path}: instances without label_id and label ({type(error).__name__}: {error})",
+            expected="both in every instance, or a text file with the names in the order of the outputs",
+        ) from error
+    for label_id, name in sorted(pairs):
+        if names.setdefault(label_id, name) != name:
+            raise PackageError(f"{path}: label_id {label_id} has two names, {names[label_id]!r} and {name!r}")
     return tuple(names.get(index, f"class {index}") for index in range(max(names, default=-1) + 1))
 
 

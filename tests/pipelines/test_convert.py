@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from tal.cli import main
+from tal.errors import PackageError
 from tal.features import Layout, open_features
 from tal.methods.originals import original_settings
 from tal.package import load_model
@@ -199,3 +200,17 @@ def test_class_names_from_text_json_and_annotations(tmp_path):
     instances = [{"label": "run", "label_id": 2, "segment": [0, 1]}, {"label": "jump", "label_id": 0}]
     (tmp_path / "b.json").write_text(json.dumps({"database": {"v": {"annotations": instances}}}))
     assert read_classes(tmp_path / "b.json") == ("jump", "class 1", "run")
+
+
+@pytest.mark.parametrize(
+    ("instances", "said"),
+    [
+        ([{"label": "run"}], "without label_id"),
+        ([{"label": "run", "label_id": "x"}], "without label_id"),
+        ([{"label": "run", "label_id": 0}, {"label": "jump", "label_id": 0}], "two names"),
+    ],
+)
+def test_annotations_that_number_no_classes(tmp_path, instances, said):
+    (tmp_path / "a.json").write_text(json.dumps({"database": {"v": {"annotations": instances}}}))
+    with pytest.raises(PackageError, match=said):
+        read_classes(tmp_path / "a.json")
