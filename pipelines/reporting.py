@@ -14,6 +14,7 @@ from tal.evaluation import Evaluation
 from tal.report.data import Media, Miss, Report, ReportVideo
 from tal.report.judge import best_threshold, worst_misses
 from tal.report.media import media_of
+from tal.report.page import drawable
 from tal.report.thumbnails import strip_times, thumbnails
 from tal.segments import Segments
 from tal.video import probe, safe_name
@@ -105,13 +106,17 @@ def _video(
     media: Media | None,
     note: str,
 ) -> ReportVideo:
-    ends = [float(part.end_s.max()) for part in (rows, record.instances if record else rows) if len(part)]
+    shown, truth = drawable(rows), None if record is None else drawable(record.instances)
+    left_out = len(rows) - len(shown) + (0 if record is None or truth is None else len(record.instances) - len(truth))
+    if left_out:
+        _LOG.warning("%s: %d segments are not shown: times that do not rise, or NaN", video, left_out)
+    ends = [float(part.end_s.max()) for part in (shown, truth) if part]
     known = info.duration_s if info is not None else record.duration_s if record is not None else None
     return ReportVideo(
         video=video,
         duration_s=max(ends, default=0.0) if known is None else known,
-        predictions=rows,
-        truth=None if record is None else record.instances,
+        predictions=shown,
+        truth=truth,
         media=media,
         note=note,
     )

@@ -90,7 +90,7 @@ def page_data(report: Report) -> dict[str, Any]:
 
 
 def _video_data(video: ReportVideo, index: Mapping[str, int]) -> dict[str, Any]:
-    predictions, truth = _finite(video.predictions), None if video.truth is None else _finite(video.truth)
+    predictions, truth = drawable(video.predictions), None if video.truth is None else drawable(video.truth)
     outcome, best = np.full(len(predictions), Outcome.UNKNOWN, np.int64), np.zeros(len(predictions))
     found = np.full(0 if truth is None else len(truth), -1.0)
     if truth is not None:
@@ -116,9 +116,10 @@ def _rows(segments: Segments, index: Mapping[str, int], *columns: np.ndarray[Any
     return [list(row) for row in zip(*(np.asarray(column)[order].tolist() for column in values), strict=True)]
 
 
-def _finite(segments: Segments) -> Segments:
-    """Segments that can be drawn: finite times in order. Published ground truth holds some that cannot."""
-    return segments[np.isfinite(segments.start_s) & np.isfinite(segments.end_s) & (segments.end_s >= segments.start_s)]
+def drawable(segments: Segments) -> Segments:
+    """Segments that can be drawn: finite times in order, a finite score. Published ground truth holds others."""
+    finite = np.isfinite(segments.start_s) & np.isfinite(segments.end_s) & np.isfinite(segments.score)
+    return segments[finite & (segments.end_s >= segments.start_s)]
 
 
 def _instances(videos: Sequence[ReportVideo]) -> dict[str, int]:

@@ -65,6 +65,21 @@ def test_predictions_alone(dataset):
     assert data["videos"][0]["duration"] == 3.0
 
 
+def test_what_cannot_be_drawn_is_left_out_and_told(tmp_path, capsys):
+    segments = [{"segment": span, "label": "jump"} for span in ([1.0, 2.0], [None, 2.0], [3.0, 1.0])]
+    (tmp_path / "labels.json").write_text(json.dumps({"database": {"v0": {"subset": "test", "annotations": segments}}}))
+    rows = [{"segment": [1.0, 2.5], "label": "jump", "score": score} for score in (0.5, float("nan"))]
+    (tmp_path / "predictions.json").write_text(json.dumps({"results": {"v0": rows}}))
+    assert run("--predictions", tmp_path / "predictions.json", "--out", tmp_path / "page.html") == 0
+    assert len(data_of(tmp_path / "page.html")["videos"][0]["pred"]) == 1
+    assert "v0: 1 segments are not shown" in capsys.readouterr().err
+    (tmp_path / "predictions.json").write_text(json.dumps({"results": {"v0": rows[:1]}}))
+    words = ("--annotations", tmp_path / "labels.json", "--out", tmp_path / "judged.html")
+    assert run("--predictions", tmp_path / "predictions.json", *words) == 0
+    video = data_of(tmp_path / "judged.html")["videos"][0]
+    assert (len(video["truth"]), video["duration"]) == (1, 2.5)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
