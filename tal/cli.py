@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EACCES, errno.EROFS, errno.EPERM}
+_WRONG_PLACE = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,8 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno in _FULL_DISK:
             print(f"tal: the disk is full: {error.filename or error}; finished work is kept", file=sys.stderr)
             return 2
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in _FORBIDDEN:
             print(f"tal: not permitted: {error}", file=sys.stderr)
+            return 2
+        if error.errno in _WRONG_PLACE:
+            print(f"tal: {error.filename2 or error.filename}: {error.strerror}", file=sys.stderr)
             return 2
         raise
 

@@ -46,6 +46,8 @@ def test_a_mistyped_command_is_answered_with_the_closest():
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(28, "No space left on device", "/x/y"), 2, "disk is full: /x/y"),
         (PermissionError(13, "Permission denied", "/x/y"), 2, "not permitted"),
+        (IsADirectoryError(21, "Is a directory", "/x/.tmp-1", None, "/x/y"), 2, "tal: /x/y: Is a directory"),
+        (NotADirectoryError(20, "Not a directory", "/x/y"), 2, "tal: /x/y: Not a directory"),
     ],
 )
 def test_errors_are_one_message_and_a_code(monkeypatch, capsys, error, code, said):
