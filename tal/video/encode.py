@@ -16,6 +16,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from tal.errors import VideoError
+from tal.video.container import open_container
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -88,7 +89,7 @@ class VideoWriter:
         try:
             self._add_streams(audio_rate, audio_channels, crf, preset, threads)
             self._container.start_encoding()  # opens the file
-        except OSError as error:
+        except (OSError, av.FFmpegError) as error:
             self._discard()
             todo = "see that the folder exists and is writable"
             raise VideoError(self.path, "encode", str(error), todo=todo) from error
@@ -171,7 +172,7 @@ class VideoWriter:
     def _mux(self, stream: av.VideoStream | av.AudioStream, frame: av.VideoFrame | av.AudioFrame | None) -> None:
         try:
             self._container.mux(stream.encode(frame))  # type: ignore[arg-type]
-        except OSError as error:
+        except (OSError, av.FFmpegError) as error:
             raise VideoError(self.path, "encode", str(error)) from error
 
     def _finish(self) -> None:
@@ -187,7 +188,7 @@ class VideoWriter:
             with self._part.open("rb") as written:
                 os.fsync(written.fileno())
             os.replace(self._part, self.path)
-        except OSError as error:
+        except (OSError, av.FFmpegError) as error:
             raise VideoError(self.path, "encode", str(error)) from error
 
     def _discard(self) -> None:
@@ -250,7 +251,7 @@ class _Sound:
     """The first sound stream of a file, placed on video time: silence where there is none, nothing before 0."""
 
     def __init__(self, path: Path, video_start_s: float) -> None:
-        self._container: InputContainer = av.open(str(path))
+        self._container: InputContainer = open_container(path)
         self._start_s = video_start_s
         self.rate: int | None = None
         self.channels = 1
@@ -265,7 +266,7 @@ class _Sound:
     def _decoded(self, stream: av.AudioStream, rate: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """(position in samples on video time, (channels, N) samples)."""
         resampler = av.AudioResampler(format="fltp", layout=_LAYOUTS[self.channels], rate=rate)
-        for packet in self._container.demux(stream):
+        for packet in self._packets(stream):
             try:
                 frames = packet.decode()
             except av.FFmpegError:
@@ -274,6 +275,10 @@ class _Sound:
                 for block in resampler.resample(frame):
                     if block.time is not None:
                         yield round((block.time - self._start_s) * rate), block.to_ndarray().astype(np.float32)
+
+    def _packets(self, stream: av.AudioStream) -> Iterator[av.Packet[av.AudioStream]]:
+        with suppress(av.FFmpegError):  # a file that was cut off: silence to the end
+            yield from self._container.demux(stream)
 
     def pump(self, writer: VideoWriter, *, until_s: float) -> None:
         """Give the writer all sound that begins before `until_s`."""
