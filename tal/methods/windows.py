@@ -193,11 +193,18 @@ def _up(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
+def _pieces(chunks: Iterable[Floats]) -> Iterator[Floats]:
+    """The rows a window at a time at most: a video that comes in one chunk is not copied whole for every window."""
+    for chunk in chunks:
+        for first in range(0, len(chunk), WINDOW_SNIPPETS):
+            yield chunk[first : first + WINDOW_SNIPPETS]
+
+
 class _Buffer:
     """Rows of several streams that have come and are not yet dropped; a row counts once all streams have it."""
 
     def __init__(self, chunks: Mapping[str, Iterable[Floats]]) -> None:
-        self._chunks = {name: iter(each) for name, each in chunks.items()}
+        self._chunks = {name: _pieces(each) for name, each in chunks.items()}
         self._held: dict[str, list[Floats]] = {name: [] for name in chunks}
 
     def _count(self, name: str) -> int:

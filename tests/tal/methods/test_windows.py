@@ -1,5 +1,6 @@
 """Long videos in windows: the same candidates as over the whole length, no duplicates at borders, bounded memory."""
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -174,6 +175,16 @@ def test_features_are_taken_as_they_come(method):
     for number in range(1, 20):
         next(windows)
         assert taken <= (number + 1) * 64 + 128 + 20
+
+
+def test_a_video_in_one_chunk_is_not_copied_for_every_window(method):
+    features = np.zeros((40_000, 6), np.float32)
+    tracemalloc.start()
+    for _ in windows_of(stream(features, chunk=len(features)), method.inputs, whole=128, window=128, margin=32):
+        pass
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < features.nbytes / 2
 
 
 def test_no_features_at_all(method):
