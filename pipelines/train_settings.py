@@ -171,7 +171,14 @@ class Recipe:
                 "trainer.keep of best without validation",
                 expected="data.validation_subsets and trainer.validate_every",
             )
-        if "trainer.max_epochs" not in self.auto and self.optim.warmup_epochs >= self.trainer.max_epochs:
+        known = "trainer.max_epochs" not in self.auto
+        if known and self.trainer.keep == "best" and self.trainer.validate_every > self.trainer.max_epochs:
+            raise ConfigError(
+                f"trainer.keep of best with a validation every {self.trainer.validate_every} epochs of "
+                f"{self.trainer.max_epochs}",
+                expected="trainer.validate_every of trainer.max_epochs at most",
+            )
+        if known and self.optim.warmup_epochs >= self.trainer.max_epochs:
             raise ConfigError(
                 f"{self.optim.warmup_epochs} warm-up epochs of {self.trainer.max_epochs} in all",
                 expected="optim.warmup_epochs below trainer.max_epochs, which includes them",

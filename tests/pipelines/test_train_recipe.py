@@ -138,6 +138,7 @@ def test_unknown_settings_are_refused_with_close_names(recipe, tmp_path, change,
         (["--model.width", "30", "--model.heads", "4"], "multiple of heads"),
         (["--optim.warmup_epochs", "3"], "warm-up"),
         (["--trainer.keep", "best", "--trainer.validate_every", "0"], "without validation"),
+        (["--trainer.keep", "best", "--trainer.validate_every", "99"], "every 99 epochs of"),
     ],
 )
 def test_impossible_overrides_are_refused(recipe, words, text):
