@@ -66,10 +66,12 @@ def shown(detections: Segments, thresholds: Mapping[str, float], threshold: floa
 
     Args:
         detections: All of them.
-        thresholds: Class -> lowest score; 0 for classes that are not named.
+        thresholds: Class -> lowest score; 0 for classes that are not named. Detections without a class have to reach
+            the lowest of them.
         threshold: One for all classes in their place.
     """
-    lowest = [thresholds.get(name, 0.0) if threshold is None else threshold for name in detections.names]
+    of_class = {"": min(thresholds.values(), default=0.0), **thresholds}
+    lowest = [of_class.get(name, 0.0) if threshold is None else threshold for name in detections.names]
     return detections[detections.score >= np.array(lowest, np.float64)]
 
 

@@ -56,6 +56,11 @@ def test_shown_of_classes_without_a_threshold():
     assert shown(rows, {"a": 0.5}).names == ["b"]
 
 
+def test_shown_without_classes_have_to_reach_the_lowest_threshold():
+    rows = Segments(start_s=[0, 1], end_s=[1, 2], score=[0.1, 0.4], classes=("a", "b"))
+    assert shown(rows, {"a": 0.3, "b": 0.5}).score.tolist() == [0.4]
+
+
 def test_stored_features_give_what_the_video_gives(tmp_path, clip, toy_package):
     package = load_model(toy_package)
     store = FeatureStore.create(tmp_path / "store", package.features["colour"])
