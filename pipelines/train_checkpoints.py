@@ -51,10 +51,16 @@ class Checkpoints(Checkpoint):
             self._due_s = time.monotonic() + PATIENCE * (time.monotonic() - began)
 
     def _save(self, trainer: Trainer, name: str) -> None:
-        partial = self.folder / f".{name}.partial"
-        trainer.save_checkpoint(partial)
-        if trainer.is_global_zero:
-            partial.replace(self.folder / name)
+        partial, path = self.folder / f".{name}.partial", self.folder / name
+        try:
+            trainer.save_checkpoint(partial)
+            if trainer.is_global_zero:
+                partial.replace(path)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        finally:
+            if trainer.is_global_zero:
+                partial.unlink(missing_ok=True)
         trainer.strategy.barrier()
 
     def state_dict(self) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def save_package(
         layouts: Stream -> layout, for features of folders that others made.
 
     Raises:
-        PackageError: parts that contradict each other, or a folder that holds something else.
+        PackageError: parts that contradict each other, a folder that holds something else, or a full disk.
     """
     folder = Path(folder)
     layouts = layouts or {}
@@ -137,7 +137,7 @@ def save_package(
     try:
         fresh.mkdir()
         weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-        save_file(weights, fresh / WEIGHTS, metadata={"method": method})
+        _save_weights(weights, fresh / WEIGHTS, method)
         (fresh / CONFIG).write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
         (fresh / LABELS).write_text(json.dumps(labels, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (fresh / FEATURES).write_text(json.dumps(streams, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -150,6 +150,13 @@ def save_package(
             old.replace(folder)
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _save_weights(weights: dict[str, torch.Tensor], path: Path, method: str) -> None:
+    try:
+        save_file(weights, path, metadata={"method": method})
+    except SafetensorError as error:
+        raise PackageError(f"{path.parent.parent}: the package cannot be written: {error}", todo="make room") from error
 
 
 def load_model(folder: Path | str, device: str | torch.device = "cpu") -> Package:

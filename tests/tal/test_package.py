@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors import SafetensorError
 
 from tal.errors import FeatureError, PackageError, TalError
 from tal.features.base import FeatureSpec
@@ -93,12 +94,15 @@ def test_a_package_replaces_an_older_one_but_nothing_else(saved):
     assert (other / "a.txt").read_text() == "mine"
 
 
-def test_a_failed_write_leaves_nothing_and_keeps_the_old(saved, monkeypatch):
+@pytest.mark.parametrize(
+    ("raised", "told"), [(OSError(28, "No space left on device"), OSError), (SafetensorError("No space"), PackageError)]
+)
+def test_a_failed_write_leaves_nothing_and_keeps_the_old(saved, monkeypatch, raised, told):
     def full(*_, **__):
-        raise OSError(28, "No space left on device")
+        raise raised
 
     monkeypatch.setattr("tal.package.save_file", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(told, match="No space"):
         _save(saved, card="new")
     assert [path.name for path in saved.parent.iterdir()] == ["model"]
     assert load_model(saved).card == "# card\n"
