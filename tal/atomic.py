@@ -27,6 +27,9 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
         temporary.replace(path)
         if sync:
             _sync(path.parent)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write that the disk refuses names no file
+        raise
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
