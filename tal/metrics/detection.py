@@ -228,11 +228,11 @@ def duplicates(truth: Rows, *, tolerance_s: float = 1e-3) -> NDArray[np.bool_]:
     for rows in np.split(order, np.flatnonzero(np.diff(run)) + 1):
         kept: list[int] = []
         for row in sorted(rows.tolist()) if len(rows) > 1 else ():
-            gaps = (
-                max(abs(truth.start_s[row] - truth.start_s[other]), abs(truth.end_s[row] - truth.end_s[other]))
+            removed[row] = any(
+                abs(truth.start_s[row] - truth.start_s[other]) <= tolerance_s
+                and abs(truth.end_s[row] - truth.end_s[other]) <= tolerance_s
                 for other in kept
             )
-            removed[row] = any(gap <= tolerance_s for gap in gaps)
             if not removed[row]:
                 kept.append(row)
     return removed

@@ -131,3 +131,8 @@ def test_duplicates_are_compared_with_those_that_are_kept():
     ]
     assert duplicates(_rows(rows, False)).tolist() == [False, True, False, False, False, False, True]
     assert duplicates(_rows([], False)).tolist() == []
+
+
+def test_an_instance_without_an_end_is_no_duplicate():
+    rows = [(0, 0, 1.0, float("nan")), (0, 0, 1.0, 2.0), (0, 0, 1.0, float("nan")), (0, 0, 1.0, 2.0)]
+    assert duplicates(_rows(rows, False)).tolist() == [False, False, False, True]
