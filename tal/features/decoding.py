@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tal.errors import TalError, VideoError
+from tal.errors import FeatureError, TalError, VideoError
 from tal.features.fingerprint import Fingerprint
 from tal.features.store import FeatureStore, State
 from tal.video import Resize, VideoInfo, open_video
@@ -113,7 +113,11 @@ class BackgroundDecoder:
             self._put(None)
 
     def _decode(self, video: str, path: Path) -> None:
-        state = self._store.state(video, path)
+        try:
+            state = self._store.state(video, path)
+        except FeatureError as error:  # a damaged record is this video's failure, not the run's
+            self._put(Ended(video=video, state="new", failure=("store", f"{error.given}; remove it"), source={}))
+            return
         if state == "done" or (state == "failed" and not self._retry_failed):
             self._put(Ended(video=video, state=state, source={}))
             return

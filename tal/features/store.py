@@ -42,7 +42,7 @@ class Failure:
 
     Args:
         video: The id.
-        stage: "open", "probe", "decode", "network", "write".
+        stage: "open", "probe", "decode", "network", "store".
         error: One line.
         attempts: How often it was tried.
         source: Path and fingerprint of the file, where it could be read at all.

@@ -167,6 +167,17 @@ def test_bad_videos_are_recorded_and_the_others_done(tmp_path, make_video, bad_v
     assert {failure.video: failure.attempts for failure in retried.failed} == dict.fromkeys(failed, 2)
 
 
+def test_a_damaged_record_fails_that_video_only(tmp_path, make_video, counting):
+    videos = {name: make_video(tmp_path / f"{name}.mp4", frames=30) for name in "ab"}
+    backbone = counting()
+    store = FeatureStore.create(tmp_path / "store", feature_spec(backbone.spec))
+    extract({"a": videos["a"]}, backbone, store)
+    (tmp_path / "store" / "a.json").write_text("{")
+    summary = extract(videos, backbone, store)
+    assert summary.done == ["b"]
+    assert [(each.video, each.stage) for each in summary.failed] == [("a", "store")]
+
+
 def test_a_mended_video_is_done_without_being_asked(tmp_path, make_video, counting):
     path = tmp_path / "v.mp4"
     path.write_bytes(b"not yet copied")
