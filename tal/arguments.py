@@ -44,7 +44,7 @@ def _add(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: An
     if hint is bool and option and default is False:
         parser.add_argument(_dashed(parameter.name), action="store_true", help=about)
         return
-    if not required and default is not None:
+    if default not in (None, ""):
         about += f" (default: {default})"
     given: dict[str, Any] = {"help": about, **_kind(hint), "default": default}
     if option:

@@ -27,7 +27,6 @@ def test_a_stage_is_done_again_only_if_something_it_is_made_from_is_newer(tmp_pa
     assert len(runs) == 2
 
 
-@pytest.mark.full
 def test_the_demo_finds_the_actions_and_keeps_what_is_finished(tmp_path, capsys):
     out = tmp_path / "demo"
     assert main(["demo", "--out", str(out)]) == 0
