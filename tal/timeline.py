@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -126,6 +127,37 @@ class SnippetGrid:
             cause=_likely_cause(self.end_s / duration_s if duration_s > 0 else float("inf")),
             todo="correct the grid's fps, stride and window, or the duration in the annotations",
         )
+
+
+def check_one_grid(video: str, grids: Mapping[str, SnippetGrid], *, count: int | None = None) -> int:
+    """Refuse streams of one video whose equal rows do not stand for about equal times.
+
+    Windows may differ (a slow and a fast network), and rows at the end may be missing; what counts is that the centres
+    at both ends of the rows that all streams have lie within the first stream's stride.
+
+    Args:
+        video: For the message.
+        grids: Stream name -> its grid.
+        count: Rows that are going to be read, where the grids know only the first of them.
+
+    Returns:
+        The rows that all streams have; `count` if given.
+
+    Raises:
+        GridError: streams of different strides, or out of step by more than a stride.
+    """
+    first = next(iter(grids.values()))
+    shared = min(grid.count for grid in grids.values()) if count is None else count
+    for name, grid in grids.items():
+        apart_s = np.abs(grid.to_seconds([0, shared]) - first.to_seconds([0, shared])).max()
+        if apart_s > first.stride_s:
+            raise GridError(
+                f"{video}: stream {name!r}, of stride {grid.stride_s:.4g} s, is {apart_s:.3g} s out of step "
+                f"with the first stream, of stride {first.stride_s:.4g} s",
+                expected="streams that share one time grid",
+                todo="extract them at one stride, or correct their layouts",
+            )
+    return shared
 
 
 def _likely_cause(ratio: float) -> str:

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tal.errors import FeatureError, GridError
+from tal.errors import FeatureError
 from tal.features.base import VideoFeatures
 from tal.methods.base import Batch, Inputs, Sample
 from tal.segments import Segments
-from tal.timeline import SnippetGrid
+from tal.timeline import SnippetGrid, check_one_grid
 
 TRIALS = 200
 
@@ -39,16 +39,7 @@ def join_streams(
         GridError: streams of different strides, or out of step by more than a stride.
     """
     first = next(iter(features.values()))
-    count = min(each.grid.count for each in features.values())
-    for name, each in features.items():
-        apart_s = np.abs(each.grid.to_seconds([0, count]) - first.grid.to_seconds([0, count])).max()
-        if apart_s > first.grid.stride_s:
-            raise GridError(
-                f"{first.video}: stream {name!r}, of stride {each.grid.stride_s:.4g} s, is {apart_s:.3g} s out of step "
-                f"with the first stream, of stride {first.grid.stride_s:.4g} s",
-                expected="streams that share one time grid",
-                todo="extract them at one stride, or correct their layouts",
-            )
+    count = check_one_grid(first.video, {name: each.grid for name, each in features.items()})
     known_s = next((each.duration_s for each in features.values() if each.duration_s is not None), first.grid.end_s)
     return Sample(
         video=first.video,

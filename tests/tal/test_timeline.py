@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tal import SnippetGrid
 from tal.errors import GridError
+from tal.timeline import check_one_grid
 
 rates = st.sampled_from([10.0, 15.0, 23.976, 25.0, 29.97, 30.0, 59.94])
 grids = st.builds(
@@ -109,3 +110,16 @@ def test_a_wrong_grid_is_refused_with_both_numbers_and_the_cause(fps, stride, ca
 def test_senseless_grids_are_refused(bad):
     with pytest.raises(GridError):
         SnippetGrid(**({"stride_s": 1.0, "window_s": 1.0, "count": 3} | bad))
+
+
+def test_streams_of_one_grid_may_differ_in_windows_and_in_rows_at_the_end():
+    slow = SnippetGrid(stride_s=0.4, window_s=0.8, count=20)
+    fast = SnippetGrid(stride_s=0.4, window_s=0.4, count=19)
+    assert check_one_grid("v", {"slow": slow, "fast": fast}) == 19
+
+
+def test_a_stride_that_drifts_is_refused_where_it_has_drifted():
+    grids = {name: SnippetGrid(stride_s=s, window_s=s, count=4) for name, s in (("rgb", 0.4), ("flow", 0.404))}
+    assert check_one_grid("v", grids) == 4
+    with pytest.raises(GridError, match="stream 'flow'"):
+        check_one_grid("v", grids, count=1000)
