@@ -69,7 +69,7 @@ def export(
             )
         paths = dict.fromkeys(results, out)
     else:
-        paths = {video: out / f"{safe_name(video)}{suffix}" for video in results}
+        paths = {video: out / f"{safe_name(video, dots=True)}{suffix}" for video in results}
     for video, rows in results.items():
         _refuse_overwriting(paths[video], predictions)
         write_one(paths[video], video, rows)

@@ -172,8 +172,9 @@ def _write(out: Path, shown: Mapping[str, Segments]) -> None:
     results.write_results(out / PREDICTIONS, shown)
     results.write_csv(out / TABLE, shown)
     for video, rows in shown.items():
-        subtitles.write_vtt(out / f"{safe_name(video)}.vtt", rows)
-        subtitles.write_srt(out / f"{safe_name(video)}.srt", rows)
+        name = safe_name(video, dots=True)
+        subtitles.write_vtt(out / f"{name}.vtt", rows)
+        subtitles.write_srt(out / f"{name}.srt", rows)
 
 
 def _title(videos: Sequence[str]) -> str:

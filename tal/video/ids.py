@@ -56,7 +56,7 @@ def _relative(path: Path, roots: Sequence[Path]) -> str:
     return whole.relative_to(max(folders, key=lambda folder: len(folder.parts))).as_posix()
 
 
-def safe_name(video: str) -> str:
+def safe_name(video: str, *, dots: bool = False) -> str:
     """A file name, without suffix, for an id: percent-encoded, at most 180 bytes, different for different ids.
 
     Letters of every script, digits and common punctuation stay as they are. What a file system could take for a folder,
@@ -64,17 +64,21 @@ def safe_name(video: str) -> str:
     the ends, every dot (so that id "a.failed" does not share a file with id "a"), Windows' reserved names. A longer
     name becomes its beginning, two tildes and a hash of the id. The id itself stands in the json beside the features.
 
+    Args:
+        video: The id.
+        dots: Keep all dots but a leading one, for files that players look for by the video's name, such as subtitles.
+
     Raises:
         TalError: an empty id.
     """
     if not video:
         raise TalError("an empty video id", expected="at least one character")
-    name = "".join(map(_encoded, video))
+    name = "".join("." if dots and position and each == "." else _encoded(each) for position, each in enumerate(video))
     if name[0] == " ":
         name = "%20" + name[1:]
     if name[-1] == " ":
         name = name[:-1] + "%20"
-    if name.lower() in _RESERVED:
+    if name.partition(".")[0].lower() in _RESERVED:  # Windows takes "nul.x" for the device too
         name = f"%{ord(name[0]):02X}{name[1:]}"
     if len(name.encode()) <= _LONGEST:
         return name

@@ -57,6 +57,12 @@ def test_many_videos_in_one_process(tmp_path, make_video, clip, toy_package, cap
     assert str(out / "report.html") in said
 
 
+def test_subtitles_are_called_as_the_video_is(tmp_path, make_video, toy_package):
+    video = make_video(tmp_path / "my clip.v2.mp4", frames=20)
+    assert run(video, "--model", toy_package, "--out", tmp_path / "out", "--no-report") == 0
+    assert {"my clip.v2.vtt", "my clip.v2.srt"} < set(files_in(tmp_path / "out"))
+
+
 def test_every_output_holds_the_detections_worth_showing(tmp_path, clip, toy_package):
     counts = {}
     for threshold in (None, 0, 0.4):

@@ -103,6 +103,35 @@ def test_examples(video, name):
     assert safe_name(video) == name
 
 
+@given(anything)
+def test_a_name_with_dots_is_one_plain_file_name(video):
+    name = safe_name(video, dots=True)
+    assert 1 <= len(name.encode()) <= 180
+    assert not set(name) & set('/\\:*?"<>|\0\n\r\t')
+    assert not name.startswith(".")
+    assert Path(name).name == name
+
+
+@given(anything, anything)
+def test_different_ids_have_different_names_with_dots(one, other):
+    assert (safe_name(one, dots=True) == safe_name(other, dots=True)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("video", "name"),
+    [
+        ("my clip.v2", "my clip.v2"),
+        ("a/b.mp4", "a%2Fb.mp4"),
+        ("..", "%2E."),
+        (".hidden.x", "%2Ehidden.x"),
+        ("nul.x", "%6Eul.x"),
+        ("50%2E", "50%252E"),
+    ],
+)
+def test_examples_with_dots(video, name):
+    assert safe_name(video, dots=True) == name
+
+
 def test_a_long_id_keeps_a_readable_beginning_and_stays_distinct():
     one, other = safe_name("x" * 400 + "1"), safe_name("x" * 400 + "2")
     assert one.startswith("x" * 100)
