@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SECTIONS = {"data": DataSettings, "windows": WindowSettings, "optim": OptimSettings, "trainer": TrainerSettings}
 FROM_DATA = ("streams", "classes")
 AUTO = "auto"
+WHERE_IT_RUNS = ("trainer.workers", "trainer.accelerator", "data.memory_gib")
 _OWN_AUTO = {
     f"{name}.{entry.name}" for name, section in SECTIONS.items() for entry in fields(section) if entry.default == AUTO
 }  # settings that know "auto" themselves
@@ -225,11 +226,14 @@ def _plain(value: Any) -> Any:
 
 
 def differences(ours: Recipe, theirs: Recipe) -> list[str]:
-    """Names of the settings in which two recipes differ, with both values."""
+    """Names of the settings in which two recipes differ, with both values.
+
+    Settings that say where and how fast a run runs, and not what comes out of it, are left aside (`WHERE_IT_RUNS`).
+    """
     first, second = _flat(recipe_values(ours)), _flat(recipe_values(theirs))
     return [
         f"{name}: {first.get(name)!r} and {second.get(name)!r}"
-        for name in sorted({*first, *second})
+        for name in sorted({*first, *second} - {*WHERE_IT_RUNS})
         if first.get(name) != second.get(name)
     ]
 

@@ -93,6 +93,16 @@ def test_overrides_win(recipe, data_folder):
     assert len(differences(recipe, changed)) == 4
 
 
+def test_where_a_run_runs_is_no_difference(recipe):
+    words = ["--trainer.workers=2", "--trainer.accelerator=cpu", "--data.memory_gib=1"]
+    changed = build_recipe(recipe_values(recipe), words)
+    assert changed != recipe
+    assert differences(recipe, changed) == []
+    assert differences(recipe, build_recipe(recipe_values(recipe), [*words, "--trainer.seed=9"])) == [
+        f"trainer.seed: {recipe.trainer.seed} and 9"
+    ]
+
+
 def test_auto_is_noted_and_can_be_overridden(recipe):
     values = recipe_values(recipe)
     values["model"]["branch_layers"] = "auto"
