@@ -5,7 +5,6 @@ from argparse import ArgumentError
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
@@ -13,6 +12,7 @@ import yaml
 
 from tal.atomic import write_text
 from tal.errors import ConfigError, unknown_name
+from tal.pipelines.packaged import recipe_names, recipe_text
 from tal.pipelines.train_settings import DataSettings, OptimSettings, Recipe, TrainerSettings, WindowSettings
 from tal.registry import METHODS
 
@@ -26,18 +26,6 @@ WHERE_IT_RUNS = ("trainer.workers", "trainer.accelerator", "data.memory_gib")
 _OWN_AUTO = {
     f"{name}.{entry.name}" for name, section in SECTIONS.items() for entry in fields(section) if entry.default == AUTO
 }  # settings that know "auto" themselves
-
-
-def recipe_names() -> list[str]:
-    """Names of the recipes that come with the package, such as "thumos14/actionformer_i3d"."""
-    home = files("tal.configs")
-    folders = [(entry.name + "/", entry) for entry in home.iterdir() if entry.is_dir()]
-    return sorted(
-        prefix + entry.name.removesuffix(".yaml")
-        for prefix, folder in [("", home), *folders]
-        for entry in folder.iterdir()
-        if entry.name.endswith(".yaml")
-    )
 
 
 def read_recipe(name_or_path: str) -> dict[str, Any]:
@@ -71,7 +59,7 @@ def _text_of(name_or_path: str) -> str:
         raise ConfigError(f"no recipe file {path}", todo="check the path, or see `tal list recipes` for names")
     if name_or_path not in recipe_names():
         raise unknown_name("recipe", name_or_path, recipe_names())
-    return files("tal.configs").joinpath(f"{name_or_path}.yaml").read_text(encoding="utf-8")
+    return recipe_text(name_or_path)
 
 
 def build_recipe(values: Mapping[str, Any], words: Sequence[str] = ()) -> Recipe:

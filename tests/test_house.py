@@ -96,7 +96,7 @@ def _modules_after(code):
     [
         "import tal",
         "from tal.cli import main; main(['--help'])",
-        "from tal.cli import main; main(['list', 'protocols'])",
+        "from tal.cli import main; main(['list'])",
         "import tal; tal.evaluate; tal.read_annotations",
         "import tal.pipelines.evaluate, tal.pipelines.export, tal.pipelines.check",
         "import tal.playground.render",

@@ -9,11 +9,11 @@ import torch
 import yaml
 
 from tal.errors import TalError
+from tal.pipelines.packaged import recipe_names
 from tal.pipelines.train_recipe import (
     build_recipe,
     differences,
     read_recipe,
-    recipe_names,
     recipe_values,
     write_recipe,
 )

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,14 @@ def test_every_command_has_help_of_its_own(name):
     done = _tal(name, "--help")
     assert done.returncode == 0, done.stderr
     assert f"tal {name}" in done.stdout
+
+
+def test_list_tells_the_benchmarks_that_have_a_card(capsys):
+    assert cli.main(["list", "datasets"]) == 0
+    told = capsys.readouterr().out
+    assert "thumos14           THUMOS14: Sports in untrimmed YouTube videos; 20 classes\n" in told
+    cards = Path(__file__).parents[2].joinpath("data").glob("*.md")
+    assert sorted(path.stem for path in cards) == [line.split()[0] for line in told.splitlines()]
 
 
 def test_a_mistyped_command_is_answered_with_the_closest():
