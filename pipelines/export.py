@@ -8,7 +8,7 @@ from typing import Literal
 from tal.annotations import elan, label_studio, subtitles
 from tal.annotations.results import read_results, write_csv, write_results
 from tal.errors import AnnotationError, ConfigError
-from tal.segments import Segments
+from tal.segments import Segments, check_threshold
 from tal.video.ids import safe_name
 
 _logger = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ def export(
         top: Keep at most this many of the best predictions per video.
         videos: Only these ids.
     """
+    check_threshold(threshold)
     results = _chosen(read_results(predictions), predictions, threshold, top, videos)
     count = sum(len(rows) for rows in results.values())
     if to in _ONE_FILE:

@@ -13,7 +13,7 @@ from tal.console import track
 from tal.errors import FeatureError, TalError, VideoError
 from tal.pipelines.reporting import Shown, build_report
 from tal.report.page import write_report
-from tal.segments import Segments
+from tal.segments import Segments, check_threshold
 from tal.video import assign_ids, list_videos, safe_name
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def localize(
     """
     if not videos and not features:
         raise TalError("neither videos nor features", expected="VIDEO ..., or --features FOLDER")
+    check_threshold(threshold)
     paths = assign_ids(list_videos(videos), videos, id) if videos else {}
     truth = None if annotations is None else read_annotations(annotations)
     localizer = _localizer(model, features, _chosen(device), weights)

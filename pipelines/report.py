@@ -14,7 +14,7 @@ from tal.evaluation import evaluate, in_subset
 from tal.pipelines.reporting import Shown, build_report
 from tal.registry import PROTOCOLS
 from tal.report.page import write_report
-from tal.segments import Segments
+from tal.segments import Segments, check_threshold
 from tal.video import list_videos
 
 _LOG = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ def report(
         threshold: Where the score slider stands at first; the highest F1 if not given.
         embed_mb: The page holds the videos themselves if together they have at most this many megabytes.
     """
+    check_threshold(threshold)
     found = read_results(predictions)
     truth = evaluation = None
     if annotations is not None:

@@ -15,7 +15,7 @@ from tal.features.extractor import feature_spec, stream_video
 from tal.methods.windows import FeatureStream, Floats, detect
 from tal.package import Package, load_model
 from tal.registry import BACKBONES
-from tal.segments import Segments
+from tal.segments import Segments, check_threshold
 
 Sources = Mapping[str, FeatureSource]
 
@@ -47,7 +47,9 @@ def localize(
         VideoError: the video cannot be opened or decoded.
         FeatureError: features that are missing, damaged, or not those that the model was trained on.
         PackageError: not a model package.
+        ConfigError: a threshold outside [0, 1].
     """
+    check_threshold(threshold)
     if not isinstance(package, Package):
         package = load_model(package, device or "cpu")
     elif device is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tal.errors import TalError
+from tal.errors import ConfigError, TalError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -159,6 +159,16 @@ class Segments:
     def clipped(self, start_s: float, end_s: float) -> Segments:
         """All times limited to [start_s, end_s]; rows are kept, even where nothing is left of them."""
         return replace(self, start_s=self.start_s.clip(start_s, end_s), end_s=self.end_s.clip(start_s, end_s))
+
+
+def check_threshold(threshold: float | None) -> None:
+    """Refuse a lowest score that no score, or every score, would reach: NaN, or outside [0, 1].
+
+    Raises:
+        ConfigError: it is neither None nor a number in [0, 1].
+    """
+    if threshold is not None and not 0 <= threshold <= 1:  # NaN is in no range
+        raise ConfigError(f"threshold {threshold}", expected="a score in [0, 1]")
 
 
 def tiou(

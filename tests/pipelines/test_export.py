@@ -64,4 +64,7 @@ def test_misuse(predictions, tmp_path, capsys):
     assert "the file that is read" in capsys.readouterr().err
     assert _export(predictions, tmp_path / "x", "--to", "csv", "--videos", "zz") == 2
     assert "no video zz" in capsys.readouterr().err
+    capsys.readouterr()
+    assert _export(predictions, tmp_path / "x", "--to", "csv", "--threshold", "nan") == 2
+    assert "threshold nan" in capsys.readouterr().err
     assert _export(tmp_path / "none.json", tmp_path / "x", "--to", "csv") == 2

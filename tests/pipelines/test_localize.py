@@ -139,6 +139,14 @@ def test_misuse_says_what_to_do(tmp_path, clip, toy_package, capsys):
     assert not out.exists()
 
 
+@pytest.mark.parametrize("threshold", ["nan", "inf", "-0.1", "1.5"])
+def test_a_threshold_that_is_no_score(tmp_path, clip, toy_package, capsys, threshold):
+    said = misuse(capsys, clip, "--model", toy_package, "--out", tmp_path / "out", f"--threshold={threshold}")
+    assert f"threshold {float(threshold)}" in said
+    assert "[0, 1]" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_features_in_place_of_videos(tmp_path, clip, toy_package, capsys):
     package = load_model(toy_package)
     backbone = next(iter(Localizer(package)._backbones.values()))

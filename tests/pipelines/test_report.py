@@ -89,6 +89,7 @@ def test_what_cannot_be_drawn_is_left_out_and_told(tmp_path, capsys):
         ({"--protocol": "thumos15"}, "did you mean thumos14"),
         ({"--subset": "nope"}, "no video is in subset"),
         ({"--videos": "nowhere"}, "nowhere"),
+        ({"--threshold": "nan"}, "threshold nan"),
     ],
 )
 def test_misuse(dataset, change, said, capsys, monkeypatch):

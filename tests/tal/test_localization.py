@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tal.errors import FeatureError, PackageError, VideoError
+from tal.errors import ConfigError, FeatureError, PackageError, VideoError
 from tal.features.base import FeatureSpec
 from tal.features.extractor import extract_video
 from tal.features.layout import Layout
@@ -49,6 +49,11 @@ def test_thresholds_per_class_or_one_for_all(clip, toy_package):
     assert usual.score[usual.label == 0].min() >= 0.1
     assert usual.score[usual.label == 1].min() >= 0.2
     assert len(usual) == (every.score >= np.where(every.label == 0, 0.1, 0.2)).sum()
+
+
+def test_a_threshold_has_to_be_a_score(clip, toy_package):
+    with pytest.raises(ConfigError, match="threshold nan"):
+        localize(clip, toy_package, threshold=float("nan"))
 
 
 def test_shown_of_classes_without_a_threshold():
