@@ -126,8 +126,10 @@ class TrainerSettings:
         devices: Processes that share the work; over one, gradients and the loss normaliser are averaged (DDP).
         precision: Arithmetic of the network: 32-bit, or mixed with 16-bit brain or half floats.
         workers: Processes that prepare windows; 0: none, which is fastest when the features fit into memory.
-        validate_every: Epochs between two validations; the last epoch is always validated. 0: only the last.
-        keep: Weights that become the model package: those of the last epoch or of the best validation.
+        validate_every: Epochs between two validations; 0: none before the end, where the weights that are kept are
+            scored in any case.
+        keep: Weights that become the model package: those of the last epoch or of the best validation, among which
+            the last epoch is only if its number is a multiple of validate_every.
     """
 
     max_epochs: int = 35
