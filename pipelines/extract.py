@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tal.errors import TalError
 from tal.features.store import FeatureStore
 from tal.video import assign_ids, list_videos
 
@@ -49,13 +48,12 @@ def extract(
         retry_failed: Try again what failed before.
     """
     paths = assign_ids(list_videos(inputs), inputs, id)
-    import torch
-
     from tal.backbones import load_backbone
+    from tal.device import choose_device
     from tal.features import extractor
 
-    chosen = _device(device, torch.cuda.is_available())
-    network = load_backbone(backbone, weights=weights, device=chosen, stride_s=stride_s, resize_mode=resize_mode)
+    chosen = choose_device(device)
+    network = load_backbone(backbone, weights=weights, device=str(chosen), stride_s=stride_s, resize_mode=resize_mode)
     store = FeatureStore.create(out, extractor.feature_spec(network.spec, dtype=dtype))
     summary = extractor.extract(
         paths,
@@ -63,16 +61,10 @@ def extract(
         store,
         batch_clips=batch_clips,
         retry_failed=retry_failed,
-        decoders=decoders if decoders is not None else (4 if chosen == "cuda" else 1),
+        decoders=decoders if decoders is not None else (4 if chosen.type == "cuda" else 1),
     )
     _tell(summary, out)
     return 1 if summary.failed else 0
-
-
-def _device(device: str, has_gpu: bool) -> str:
-    if device == "cuda" and not has_gpu:
-        raise TalError("--device cuda", expected="a GPU that torch can use", todo="--device cpu, or see tal info")
-    return "cuda" if device == "cuda" or (device == "auto" and has_gpu) else "cpu"
 
 
 def _tell(summary: Summary, out: Path) -> None:

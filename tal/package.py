@@ -26,6 +26,7 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from tal.device import choose_device
 from tal.errors import ConfigError, FeatureError, PackageError, TalError
 from tal.features.base import FeatureSpec
 from tal.features.layout import Layout
@@ -191,7 +192,7 @@ def load_model(folder: Path | str, device: str | torch.device = "cpu") -> Packag
     _load_weights(model, folder / WEIGHTS, str(config.get("method")))
     return Package(
         method=str(config["method"]),
-        model=model.to(_device(device)).eval(),
+        model=model.to(choose_device(device)).eval(),
         features=specs,
         layouts=layouts,
         thresholds=thresholds,
@@ -342,13 +343,3 @@ def _load_weights(model: Method, path: Path, method: str) -> None:
 def _is_pickle(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise TalError(f"unknown device {str(device)!r}", expected='"cpu", "cuda" or "cuda:1"') from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise TalError(f"device {str(device)!r} was asked for", expected="a machine with a usable GPU", todo="use cpu")
-    return chosen

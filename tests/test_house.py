@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 TAL = ROOT / "tal"
 
 LAYERS = [
-    ["version", "atomic", "errors", "registry", "segments", "timeline", "boxes", "console"],
+    ["version", "atomic", "errors", "device", "registry", "segments", "timeline", "boxes", "console"],
     ["ops"],
     ["video", "audio", "annotations"],
     ["backbones"],
