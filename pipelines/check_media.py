@@ -182,6 +182,7 @@ def same_files(paths: Mapping[str, Path]) -> dict[str, str]:
 
 def feature_files(folder: Path, records: Mapping[str, VideoRecord], prefix: str) -> dict[str, Path]:
     """Video -> its file in a feature folder, ours or others'."""
-    by_stem = {path.stem.removeprefix(prefix): path for path in sorted(folder.iterdir()) if path.suffix != ".json"}
+    files = sorted(path for path in folder.iterdir() if path.suffix != ".json" and path.is_file())
+    by_stem = {path.stem.removeprefix(prefix): path for path in files}
     found = {video: by_stem.get(video) or by_stem.get(safe_name(video)) for video in records}
     return {video: path for video, path in found.items() if path is not None}

@@ -113,6 +113,8 @@ def test_features(tmp_path):
     np.save(folder / "holes.npy", np.full((75, 4), np.nan, np.float32))
     database = {name: _entry("train", duration=10.0, fps=30.0) for name in ("good", "short", "holes", "absent")}
     path = _write(tmp_path / "a.json", database | {"twin": _entry("val", duration=10.0, fps=30.0)})
+    (folder / "absent").mkdir()  # videos' own folders beside their features
+    (folder / "good.zip").mkdir()
     words = (path, "--features", folder, "--stride-frames", "4", "--window-frames", "4")
     code, found = _check(tmp_path, *words)
     assert code == 1
