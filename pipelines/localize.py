@@ -17,6 +17,7 @@ from tal.segments import Segments, check_threshold
 from tal.video import assign_ids, list_videos, safe_name
 
 if TYPE_CHECKING:
+    from tal.features.base import FeatureSource
     from tal.localization import Localizer
     from tal.package import Package
 
@@ -37,6 +38,7 @@ def localize(
     annotations: Path | None = None,
     subset: str | None = None,
     weights: Path | None = None,
+    video_scores: Path | None = None,
     embed_mb: float = 8.0,
     no_report: bool = False,
 ) -> int:
@@ -57,6 +59,8 @@ def localize(
         annotations: Ground truth, if there is any, for the page; also names the videos if only features are given.
         subset: Of the annotations: the split whose videos are localized if only features are given.
         weights: Local file with the backbone's weights, if the model's features were made with one.
+        video_scores: Class scores of whole videos from an external classifier, as json {video: {class: score}}; they
+            give the detections of a class-agnostic model their classes.
         embed_mb: The page holds the videos themselves if together they have at most this many megabytes.
         no_report: Write no page.
     """
@@ -65,8 +69,9 @@ def localize(
     check_threshold(threshold)
     paths = assign_ids(list_videos(videos), videos, id) if videos else {}
     truth = None if annotations is None else read_annotations(annotations)
-    localizer = _localizer(model, features, _chosen(device), weights)
+    localizer = _localizer(model, features, _chosen(device), weights, video_scores)
     wanted = dict(paths) if paths else dict.fromkeys(_ids_of(localizer, truth, subset))
+    localizer.check_scored(wanted)
     _make(out)
     found: dict[str, Segments] = {}
     failed: dict[str, TalError] = {}
@@ -99,15 +104,24 @@ def _chosen(device: str) -> str:
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def _localizer(model: Path, features: Sequence[str] | None, device: str, weights: Path | None) -> Localizer:
-    from tal.localization import Localizer, open_sources, open_stream
+def _localizer(
+    model: Path, features: Sequence[str] | None, device: str, weights: Path | None, video_scores: Path | None
+) -> Localizer:
+    from tal.localization import Localizer
+    from tal.methods.video_scores import read_video_scores
     from tal.package import load_model
 
     package = load_model(model, device)
-    if not features:
-        return Localizer(package, weights=weights)
+    scores = None if video_scores is None else read_video_scores(video_scores, package.classes)
+    sources = _sources(features, package) if features else None
+    return Localizer(package, sources=sources, weights=weights, video_scores=scores)
+
+
+def _sources(features: Sequence[str], package: Package) -> Mapping[str, FeatureSource]:
+    from tal.localization import open_sources, open_stream
+
     if len(features) == 1 and len(package.features) == 1 and "=" not in features[0]:
-        return Localizer(package, sources=open_sources(features[0], package))
+        return open_sources(features[0], package)
     sources = {}
     for word in features:
         stream, sign, folder = word.partition("=")
@@ -118,7 +132,7 @@ def _localizer(model: Path, features: Sequence[str] | None, device: str, weights
                 cause="the model reads several streams" if len(package.features) > 1 else "",
             )
         sources[stream] = open_stream(Path(folder), stream, package)
-    return Localizer(package, sources=sources)
+    return sources
 
 
 def _ids_of(localizer: Localizer, truth: Annotations | None, subset: str | None) -> list[str]:

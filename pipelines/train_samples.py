@@ -1,9 +1,7 @@
 """The videos that a recipe trains and validates on: annotations cleaned, features opened, everything counted."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -20,6 +18,7 @@ from tal.features.base import FeatureSource, FeatureSpec
 from tal.methods.augment import FeatureStats
 from tal.methods.base import Sample
 from tal.methods.batching import join_streams
+from tal.methods.video_scores import read_video_scores
 from tal.pipelines.train_settings import DataSettings
 from tal.segments import Segments
 
@@ -219,25 +218,6 @@ def _renumbered(instances: Segments, classes: tuple[str, ...]) -> Segments:
         score=instances.score,
         extra=instances.extra,
     )
-
-
-def read_video_scores(path: Path, classes: Sequence[str]) -> dict[str, Tensor]:
-    """Video -> (K,) scores in the order of `classes`, from json: {video: {class: score}}.
-
-    Raises:
-        FeatureError: not that, or a class without a score.
-    """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            video: torch.tensor([float(scores[name]) for name in classes], dtype=torch.float32)
-            for video, scores in entries.items()
-        }
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FeatureError(
-            f"{path} holds no video-level scores: {error!r}",
-            expected='{"VIDEO": {"CLASS": SCORE, ...}, ...}, every class',
-        ) from error
 
 
 def feature_stats(samples: Samples) -> FeatureStats:

@@ -1,10 +1,12 @@
 """A video and a model package -> detections. Any length, from the file itself or from features that are there."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from tal.backbones import load_backbone
 from tal.backbones.base import Backbone
@@ -12,10 +14,13 @@ from tal.errors import FeatureError, TalError
 from tal.features import open_features
 from tal.features.base import FeatureSource, FeatureSpec, VideoFeatures
 from tal.features.extractor import feature_spec, stream_video
+from tal.methods.video_scores import check_covered, read_video_scores
 from tal.methods.windows import FeatureStream, Floats, detect
 from tal.package import Package, load_model
 from tal.registry import BACKBONES
 from tal.segments import Segments, check_threshold
+
+_LOG = logging.getLogger(__name__)
 
 Sources = Mapping[str, FeatureSource]
 
@@ -29,6 +34,7 @@ def localize(
     features: Path | str | FeatureSource | Sources | None = None,
     threshold: float | None = None,
     device: str | None = None,
+    video_scores: Path | str | Mapping[str, Tensor] | None = None,
 ) -> Segments:
     """What happens when in a video.
 
@@ -39,13 +45,17 @@ def localize(
         threshold: Keep detections that score at least this. None: the thresholds per class of the package, chosen on
             validation data. 0: all.
         device: Where to run, e.g. "cuda"; None: where the package was loaded, a folder on the CPU.
+        video_scores: Class scores of the whole video, from an external classifier: a json file, {video: {class:
+            score}}, or video -> (K,) in the order of the package's classes. A class-agnostic model needs them to name
+            what it finds.
 
     Returns:
         Detections by falling score, seconds of video time.
 
     Raises:
         VideoError: the video cannot be opened or decoded.
-        FeatureError: features that are missing, damaged, or not those that the model was trained on.
+        FeatureError: features that are missing, damaged, or not those that the model was trained on; a video without
+            video-level scores.
         PackageError: not a model package.
         ConfigError: a threshold outside [0, 1].
     """
@@ -54,7 +64,10 @@ def localize(
         package = load_model(package, device or "cpu")
     elif device is not None:
         package.model.to(device)
-    localizer = Localizer(package, sources=None if features is None else open_sources(features, package))
+    if isinstance(video_scores, Path | str):
+        video_scores = read_video_scores(Path(video_scores), package.classes)
+    sources = None if features is None else open_sources(features, package)
+    localizer = Localizer(package, sources=sources, video_scores=video_scores)
     if features is None:
         found = localizer.detect(Path(video).stem, Path(video))
     else:
@@ -109,14 +122,22 @@ class Localizer:
         package: The model.
         sources: Stream -> folder of features, read in place of the videos; None: features are made from the videos.
         weights: Local file of a backbone's weights, for a package whose features were made with one.
+        video_scores: Video -> (K,) class scores from an external classifier, which name the detections.
 
     Raises:
         FeatureError: features, or a backbone, other than those that the model was trained on; both specs are shown.
         TalError: a backbone that cannot be built here.
     """
 
-    def __init__(self, package: Package, *, sources: Sources | None = None, weights: Path | None = None) -> None:
-        self.package, self.sources = package, dict(sources or {})
+    def __init__(
+        self,
+        package: Package,
+        *,
+        sources: Sources | None = None,
+        weights: Path | None = None,
+        video_scores: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.package, self.sources, self._video_scores = package, dict(sources or {}), video_scores
         self._device = str(next(package.model.parameters()).device)
         self._backbones: dict[str, Backbone] = {}
         if sources is None:
@@ -125,10 +146,21 @@ class Localizer:
             package.check_features({name: feature_spec(each.spec) for name, each in self._backbones.items()})
         else:
             package.check_features({name: source.spec for name, source in sources.items()})
+        if video_scores is None and getattr(package.model.config, "class_agnostic", False):
+            _LOG.warning("detections have no class: the model is class-agnostic; give --video-scores FILE to name them")
         # Suppression's kernels are compiled or loaded here, and not amid the first video.
         package.model.suppress(
             Segments(start_s=np.zeros(1), end_s=np.ones(1), label=np.zeros(1, np.int64), classes=package.classes)
         )
+
+    def check_scored(self, videos: Iterable[str]) -> None:
+        """Refuse videos without video-level scores, if there are such scores at all.
+
+        Raises:
+            FeatureError: videos without; the first of them are named.
+        """
+        if self._video_scores is not None:
+            check_covered(videos, self._video_scores)
 
     def detect(
         self, video: str, path: Path | None = None, *, duration_s: float | None = None, fps: float | None = None
@@ -143,9 +175,11 @@ class Localizer:
         Raises:
             VideoError, FeatureError, GridError: of this video.
         """
+        self.check_scored([video])
+        scores = None if self._video_scores is None else self._video_scores[video]
         stream = self._stored(video, duration_s, fps) if self.sources else self._extracted(video, path)
         batch_windows = 1 if self._device == "cpu" else _GPU_WINDOWS
-        found = detect(self.package.model, stream, batch_windows=batch_windows)
+        found = detect(self.package.model, stream, batch_windows=batch_windows, video_scores=scores)
         return found[found.length_s > 0]
 
     def detect_many(

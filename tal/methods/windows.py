@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tal.errors import FeatureError
 from tal.methods.base import Inputs, Method, Sample
@@ -126,7 +127,7 @@ def own_candidates(method: Method, windows: Iterable[Window], *, batch_windows: 
             yield found[(point_s >= each.own_s[0]) & (point_s < each.own_s[1])]
 
 
-def merge(method: Method, shares: Iterable[Segments]) -> Segments:
+def merge(method: Method, shares: Iterable[Segments], video_scores: Tensor | None = None) -> Segments:
     """One video's detections from the candidates of its windows.
 
     Every share is suppressed together with its two neighbours, and of the outcome its own detections are kept: no
@@ -136,6 +137,7 @@ def merge(method: Method, shares: Iterable[Segments]) -> Segments:
     Args:
         method: Its `suppress` is used.
         shares: Candidates per window, in order.
+        video_scores: (K,) of the video, from an external classifier.
 
     Returns:
         Detections by falling score.
@@ -147,24 +149,33 @@ def merge(method: Method, shares: Iterable[Segments]) -> Segments:
         column = np.full(len(share), position)
         around = [*around[-2:], replace(share, extra={**share.extra, "share_idx": column})]
         if position:
-            kept.append(_own(method, around, position - 1))
+            kept.append(_own(method, around, position - 1, video_scores))
     if not around:
         return Segments.empty(method.classes)
-    kept.append(_own(method, around[-2:], position))
+    kept.append(_own(method, around[-2:], position, video_scores))
     return Segments.concat(kept).by_score()
 
 
-def detect(method: Method, stream: FeatureStream, *, batch_windows: int = 1) -> Segments:
+def detect(
+    method: Method, stream: FeatureStream, *, batch_windows: int = 1, video_scores: Tensor | None = None
+) -> Segments:
     """A video's detections, by falling score.
+
+    Args:
+        method: In evaluation mode, on its device.
+        stream: The video.
+        batch_windows: As many windows of one padded length go through the network at once.
+        video_scores: (K,) of the video, from an external classifier.
 
     Raises:
         FeatureError: no features at all.
     """
-    return merge(method, own_candidates(method, windows_of(stream, method.inputs), batch_windows=batch_windows))
+    shares = own_candidates(method, windows_of(stream, method.inputs), batch_windows=batch_windows)
+    return merge(method, shares, video_scores)
 
 
-def _own(method: Method, around: list[Segments], position: int) -> Segments:
-    found = method.suppress(Segments.concat(around))
+def _own(method: Method, around: list[Segments], position: int, video_scores: Tensor | None) -> Segments:
+    found = method.suppress(Segments.concat(around), video_scores)
     own = found[found.extra["share_idx"] == position]
     return replace(own, extra={name: column for name, column in own.extra.items() if name != "share_idx"})
 

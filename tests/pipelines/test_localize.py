@@ -147,6 +147,19 @@ def test_a_threshold_that_is_no_score(tmp_path, clip, toy_package, capsys, thres
     assert not (tmp_path / "out").exists()
 
 
+def test_video_scores_have_to_cover_every_video(tmp_path, clip, toy_package, capsys):
+    scores, words = tmp_path / "scores.json", (clip, "--model", toy_package, "--out", tmp_path / "out", "--no-report")
+    scores.write_text(json.dumps({"another": {"jump": 0.5, "wave": 0.5}}))
+    said = misuse(capsys, *words, "--video-scores", scores)
+    assert "no video-level scores of 'a clip #1'" in said
+    scores.write_text(json.dumps({"a clip #1": {"jump": 0.5}}))
+    assert "'wave'" in misuse(capsys, *words, "--video-scores", scores)
+    assert not (tmp_path / "out").exists()
+    scores.write_text(json.dumps({"a clip #1": {"jump": 0.0, "wave": 1.0}}))
+    assert run(*words, "--video-scores", scores) == 0
+    assert set(read_results(tmp_path / "out" / "predictions.json")["a clip #1"].names) == {"wave"}
+
+
 def test_features_in_place_of_videos(tmp_path, clip, toy_package, capsys):
     package = load_model(toy_package)
     backbone = next(iter(Localizer(package)._backbones.values()))
@@ -209,6 +222,9 @@ from tal.segments import Segments
 
 class Slow:
     package, sources = tal.localization.load_model({model!r}), {{}}
+
+    def check_scored(self, videos):
+        pass
 
     def detect_many(self, videos, **facts):
         yield "first", Segments.from_names([1.0], [2.0], ["jump"], classes=("jump", "wave"))

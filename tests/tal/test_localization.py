@@ -1,9 +1,12 @@
 """One video and a package to detections: from the file, from its features, refused where they do not fit."""
 
+import json
+import logging
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tal.errors import ConfigError, FeatureError, PackageError, VideoError
 from tal.features.base import FeatureSpec
@@ -11,6 +14,9 @@ from tal.features.extractor import extract_video
 from tal.features.layout import Layout
 from tal.features.store import FeatureStore
 from tal.localization import Localizer, localize, shown
+from tal.methods.actionformer import ActionFormer
+from tal.methods.base import Sample
+from tal.methods.batching import collate
 from tal.package import load_model
 from tal.segments import Segments
 
@@ -54,6 +60,57 @@ def test_thresholds_per_class_or_one_for_all(clip, toy_package):
 def test_a_threshold_has_to_be_a_score(clip, toy_package):
     with pytest.raises(ConfigError, match="threshold nan"):
         localize(clip, toy_package, threshold=float("nan"))
+
+
+@pytest.fixture
+def agnostic(toy_package):
+    """A loaded package of one output, whose detections have no class."""
+    package = load_model(toy_package)
+    torch.manual_seed(1)
+    model = ActionFormer(replace(package.model.config, class_agnostic=True))
+    for parameter in model.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    return replace(package, model=model.eval(), thresholds={})
+
+
+def test_video_scores_name_what_a_class_agnostic_model_finds(tmp_path, clip, agnostic):
+    file = tmp_path / "scores.json"
+    file.write_text(json.dumps({"clip": {"wave": 0.9, "jump": 0.3}, "other": {"wave": 0.0, "jump": 1.0}}))
+    found = localize(clip, agnostic, video_scores=file)
+    backbone = next(iter(Localizer(agnostic, video_scores={})._backbones.values()))
+    made = extract_video(clip, backbone)
+    sample = Sample(
+        video="clip",
+        streams={"colour": torch.from_numpy(made.features.astype(np.float16).astype(np.float32))},
+        grid=made.grid,
+        duration_s=made.duration_s,
+        video_scores=torch.tensor([0.3, 0.9]),
+    )
+    (expected,) = agnostic.model.predict(collate([sample], agnostic.model.inputs, train=False))
+    expected = expected[expected.length_s > 0]
+    assert set(found.names) == {"jump", "wave"}
+    np.testing.assert_allclose(columns(found), columns(expected), atol=1e-6)
+    np.testing.assert_allclose(
+        columns(localize(clip, agnostic, video_scores={"clip": torch.tensor([0.3, 0.9])})), columns(found)
+    )
+
+
+def test_a_video_without_video_scores(clip, agnostic):
+    with pytest.raises(FeatureError, match="no video-level scores of 'clip'") as error:
+        localize(clip, agnostic, video_scores={"elsewhere": torch.tensor([0.3, 0.9])})
+    assert "'elsewhere'" in str(error.value)
+
+
+def test_detections_without_a_class_are_announced_once(clip, agnostic, toy_package, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("tal"), "propagate", True)
+    found = localize(clip, agnostic)
+    assert set(found.names) == {""}
+    (said,) = [record.message for record in caplog.records if "no class" in record.message]
+    assert "--video-scores" in said
+    caplog.clear()
+    localize(clip, toy_package)
+    localize(clip, agnostic, video_scores={"clip": torch.tensor([0.3, 0.9])})
+    assert not caplog.records
 
 
 def test_shown_of_classes_without_a_threshold():

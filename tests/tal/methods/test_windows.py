@@ -135,6 +135,14 @@ def test_the_limit_on_detections_is_not_one_for_the_whole_of_a_long_video(method
     assert len(merge(method, shares)) > 150
 
 
+def test_video_scores_name_every_detection_of_every_window(method):
+    shares = [one_candidate(9.0, 11.0, 0.64, 9.9), one_candidate(9.1, 11.1, 0.36, 10.1)]
+    shares.append(one_candidate(30.0, 31.0, 0.25, 30.5))
+    found = merge(method, shares, torch.tensor([0.1, 0.9, 0.4]))
+    assert found.names == ["y", "z", "y", "z"]
+    np.testing.assert_allclose(found.score, np.sqrt([0.64 * 0.9, 0.64 * 0.4, 0.25 * 0.9, 0.25 * 0.4]), atol=1e-6)
+
+
 def test_windows_start_where_points_of_all_levels_align(method):
     starts = [
         round((each.sample.grid.offset_s - GRID.offset_s) / GRID.stride_s)
