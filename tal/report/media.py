@@ -3,6 +3,7 @@
 import base64
 import os
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
@@ -42,7 +43,12 @@ def data_uri(data: bytes, kind: str) -> str:
 
 
 def playable_file(info: VideoInfo, copy: Path) -> Path:
-    """The file that a browser can play: the video itself, or its H.264 copy, made at `copy` if it is not there yet.
+    """The file that a browser can play: the video itself, or its H.264 copy, made if it is not there yet.
+
+    Args:
+        info: The video.
+        copy: Where the copy goes. Its name is extended by a hash of the source's path, size and time of change, so that
+            another or a changed video of the same id never shows an old film.
 
     Raises:
         VideoError: it can be neither played nor re-encoded.
@@ -52,10 +58,17 @@ def playable_file(info: VideoInfo, copy: Path) -> Path:
         return path
     from tal.video.encode import transcode_h264
 
-    if not copy.exists() or copy.stat().st_mtime < path.stat().st_mtime:
+    copy = copy.with_name(f"{copy.stem}-{_fingerprint(path)}{copy.suffix}")
+    if not copy.exists():
         copy.parent.mkdir(parents=True, exist_ok=True)
         transcode_h264(path, copy)
     return copy
+
+
+def _fingerprint(path: Path) -> str:
+    state = path.stat()
+    facts = b"\0".join([os.fsencode(path.resolve()), str(state.st_size).encode(), str(state.st_mtime_ns).encode()])
+    return sha256(facts).hexdigest()[:12]
 
 
 def media_of(
@@ -66,7 +79,7 @@ def media_of(
     Args:
         infos: id -> facts.
         page: The page's own place, which links are relative to.
-        copies: id -> where the H.264 copy goes if one is needed.
+        copies: id -> where the H.264 copy goes if one is needed; see `playable_file`.
         embed_mb: All videos are held in the page itself if together they have at most this many megabytes.
     """
     files: dict[str, Path] = {}

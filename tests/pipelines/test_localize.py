@@ -36,10 +36,12 @@ def test_many_videos_in_one_process(tmp_path, make_video, clip, toy_package, cap
     old = make_video(tmp_path / "videos" / "deep" / "old.avi", codec="mpeg4", frames=60)
     out = tmp_path / "out"
     assert run(tmp_path / "videos", "--model", toy_package, "--out", out, "--threshold", "0", "--embed-mb", "0") == 0
+    (copy,) = (out / "media").iterdir()
+    assert copy.name.startswith("old-")
     assert files_in(out) == [
         "a clip #1.srt",
         "a clip #1.vtt",
-        "media/old.mp4",
+        f"media/{copy.name}",
         "old.srt",
         "old.vtt",
         "predictions.csv",
@@ -50,7 +52,7 @@ def test_many_videos_in_one_process(tmp_path, make_video, clip, toy_package, cap
     assert set(found) == {"a clip #1", old.stem}
     page = (out / "report.html").read_text()
     assert "../videos/a%20clip%20%231.mp4" in page
-    assert "media/old.mp4" in page
+    assert f"media/{copy.name}" in page
     assert (out / "a clip #1.vtt").read_text().count("-->") == len(found["a clip #1"])
     said = capsys.readouterr().out
     assert f"{sum(map(len, found.values()))} detections in 2 videos" in said

@@ -1,5 +1,6 @@
 """What the page's player loads."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urljoin
@@ -60,12 +61,25 @@ def test_what_plays(small_video, changes, plays):
 def test_a_copy_is_made_once_and_only_where_needed(tmp_path, small_video, make_video):
     copy = tmp_path / "media" / "copy.mp4"
     assert playable_file(probe(small_video), copy) == small_video
-    assert not copy.exists()
+    assert not copy.parent.exists()
     old = make_video(tmp_path / "old.avi", codec="mpeg4", frames=12)
-    assert playable_file(probe(old), copy) == copy
-    assert probe(copy).codec == "h264"
-    first = copy.stat().st_mtime_ns
-    assert playable_file(probe(old), copy).stat().st_mtime_ns == first
+    made = playable_file(probe(old), copy)
+    assert made.parent == copy.parent
+    assert probe(made).codec == "h264"
+    first = made.stat().st_mtime_ns
+    assert playable_file(probe(old), copy) == made
+    assert made.stat().st_mtime_ns == first
+
+
+def test_another_or_a_changed_source_has_a_copy_of_its_own(tmp_path, make_video):
+    copy = tmp_path / "media" / "film.mp4"
+    one = make_video(tmp_path / "one" / "film.avi", codec="mpeg4", frames=12)
+    other = make_video(tmp_path / "other" / "film.avi", codec="mpeg4", frames=20)
+    os.utime(other, (1, 1))  # older than the first copy
+    first, second = (playable_file(probe(each), copy) for each in (one, other))
+    assert [probe(each).duration_s for each in (first, second)] == pytest.approx([0.48, 0.8])
+    make_video(one, codec="mpeg4", frames=6)
+    assert probe(playable_file(probe(one), copy)).duration_s == pytest.approx(0.24)
 
 
 def test_embedded_below_a_size_and_linked_above(tmp_path, small_video):
