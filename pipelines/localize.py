@@ -73,13 +73,18 @@ def localize(
     wanted = dict(paths) if paths else dict.fromkeys(_ids_of(localizer, truth, subset))
     localizer.check_scored(wanted)
     _make(out)
-    found: dict[str, Segments] = {}
+    shown: dict[str, Segments] = {}
     failed: dict[str, TalError] = {}
     try:
-        _run(localizer, wanted, truth, found, failed)
+        for video, outcome in _outcomes(localizer, wanted, truth):
+            if isinstance(outcome, TalError):
+                failed[video] = outcome
+            else:
+                shown[video] = _above(outcome, localizer.package, threshold)
+                _write_subtitles(out, video, shown[video])  # as they come: a kill loses the tables only
     finally:  # Ctrl-C keeps what is finished
-        shown = _above(found, localizer.package, threshold)
-        _write(out, shown)
+        results.write_results(out / PREDICTIONS, shown)
+        results.write_csv(out / TABLE, shown)
     if shown and not no_report:
         report = build_report(
             shown,
@@ -155,14 +160,10 @@ def _make(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
-def _run(
-    localizer: Localizer,
-    videos: Mapping[str, Path | None],
-    truth: Annotations | None,
-    found: dict[str, Segments],
-    failed: dict[str, TalError],
-) -> None:
-    """Fill `found` and `failed`, video by video."""
+def _outcomes(
+    localizer: Localizer, videos: Mapping[str, Path | None], truth: Annotations | None
+) -> Iterator[tuple[str, Segments | TalError]]:
+    """Each video's detections, or what is wrong with it, which is logged."""
     records = {} if truth is None else truth.videos
     outcomes = localizer.detect_many(
         videos,
@@ -172,24 +173,19 @@ def _run(
     for video, outcome in track(outcomes, "localize", total=len(videos)):
         if isinstance(outcome, TalError):
             _LOG.warning("%s: %s", video, outcome.given)
-            failed[video] = outcome
-        else:
-            found[video] = outcome
+        yield video, outcome
 
 
-def _above(found: Mapping[str, Segments], package: Package, threshold: float | None) -> dict[str, Segments]:
+def _above(found: Segments, package: Package, threshold: float | None) -> Segments:
     from tal.localization import shown
 
-    return {video: shown(rows, package.thresholds, threshold) for video, rows in found.items()}
+    return shown(found, package.thresholds, threshold)
 
 
-def _write(out: Path, shown: Mapping[str, Segments]) -> None:
-    results.write_results(out / PREDICTIONS, shown)
-    results.write_csv(out / TABLE, shown)
-    for video, rows in shown.items():
-        name = safe_name(video, dots=True)
-        subtitles.write_vtt(out / f"{name}.vtt", rows)
-        subtitles.write_srt(out / f"{name}.srt", rows)
+def _write_subtitles(out: Path, video: str, shown: Segments) -> None:
+    name = safe_name(video, dots=True)
+    subtitles.write_vtt(out / f"{name}.vtt", shown)
+    subtitles.write_srt(out / f"{name}.srt", shown)
 
 
 def _title(videos: Sequence[str]) -> str:

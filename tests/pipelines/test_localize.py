@@ -239,15 +239,23 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_ctrl_c_keeps_what_is_finished(tmp_path, clip, toy_package):
+@pytest.mark.parametrize(
+    ("number", "files"),
+    [
+        (signal.SIGINT, ["first.srt", "first.vtt", "predictions.csv", "predictions.json"]),
+        (signal.SIGKILL, ["first.srt", "first.vtt"]),
+    ],
+)
+def test_an_interruption_keeps_what_is_finished(tmp_path, clip, toy_package, number, files):
     words = ["localize", str(clip), "--model", str(toy_package), "--out", str(tmp_path / "out")]
     command = [sys.executable, "-c", SCRIPT.format(model=str(toy_package)), *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline().strip() == "ready"
     time.sleep(0.1)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, number)
     _, said = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "interrupted" in said
-    assert "Traceback" not in said
-    assert files_in(tmp_path / "out") == ["first.srt", "first.vtt", "predictions.csv", "predictions.json"]
+    assert files_in(tmp_path / "out") == files
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert "interrupted" in said
+        assert "Traceback" not in said
