@@ -68,6 +68,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, command: str = "")
     from tal.pipelines.train_finish import card, choose_thresholds, detect
     from tal.pipelines.train_samples import open_data
 
+    _check_accelerator(recipe.trainer.accelerator)
     data = open_data(recipe.data)
     derived = derive(recipe, data)
     _check_folder(out, derived.recipe, resume)
@@ -90,6 +91,18 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, command: str = "")
     )
     (out / "metrics.json").write_text(json.dumps(dict(trained.metrics), indent=2) + "\n", encoding="utf-8")
     return trained
+
+
+def _check_accelerator(name: str) -> None:
+    """Refuse what this machine has not, before anything is written."""
+    import torch
+
+    if name == "gpu" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"trainer.accelerator {name}, and torch finds no GPU here",
+            expected="auto or cpu on this machine",
+            todo="see `tal info` for what torch and the driver say",
+        )
 
 
 def fit(derived: Derived, data: "TrainingData", out: Path, *, resume: bool = False) -> Trained:

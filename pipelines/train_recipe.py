@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 import yaml
 
 from tal.atomic import write_text
-from tal.errors import ConfigError, unknown_name
+from tal.errors import ConfigError, TalError, unknown_name
 from tal.pipelines.packaged import recipe_names, recipe_text
 from tal.pipelines.train_settings import DataSettings, OptimSettings, Recipe, TrainerSettings, WindowSettings
 from tal.registry import METHODS
@@ -152,6 +152,13 @@ def _told_clearly(parser: "ArgumentParser") -> Iterator[None]:
             names = get_close_matches(wanted, known, n=3, cutoff=0.6)
             close = f"did you mean {' or '.join('--' + name for name in names)}?" if names else ""
         raise ConfigError(text, todo=close or f"see `{parser.prog} RECIPE --help`") from error
+    except ValueError as error:  # a nested section that refused its values
+        inner: BaseException | None = error
+        while inner is not None and not isinstance(inner, TalError):
+            inner = inner.__cause__ or inner.__context__
+        if inner is None:
+            raise
+        raise inner from None
 
 
 def _config_of(method: str) -> type:

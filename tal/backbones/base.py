@@ -1,7 +1,7 @@
 """Backbones: frames in, vectors out. Each states what it wants to see, so that the extractor knows nothing about it."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+import math
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -40,7 +40,7 @@ class BackboneSpec:
         if self.clip_frames < 1 or self.fps <= 0:
             raise ConfigError(f"a clip of {self.clip_frames} frames at {self.fps} per second")
         frames = self.stride_s * self.fps
-        if frames < 1 - 1e-6 or abs(frames - round(frames)) > 1e-6:
+        if not math.isfinite(frames) or frames < 1 - 1e-6 or abs(frames - round(frames)) > 1e-6:
             raise ConfigError(
                 f"snippet stride of {self.stride_s} s is {frames:.3f} frames at {self.fps:g} frames per second",
                 expected="a whole number of frames",
@@ -56,10 +56,6 @@ class BackboneSpec:
     def window_s(self) -> float:
         """Time span of a clip, seconds."""
         return self.clip_frames / self.fps
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for spec.json."""
-        return asdict(self)
 
 
 class Backbone(nn.Module):

@@ -108,10 +108,18 @@ def _read(path: Path) -> dict[str, Tensor]:
 
             return load_safetensors(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, _safetensors_error()) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        LookupError,
+        OSError,
+        _safetensors_error(),
+    ) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TalError(
-            f"weights {path} cannot be read: {reason}",
+            f"weights {path} cannot be read: {type(error).__name__}: {reason}",
             expected="a .safetensors file, or tensors saved by torch.save",
             cause="a damaged file, or Python objects pickled into it, which could run foreign code",
         ) from error

@@ -198,8 +198,8 @@ function showClasses() {
 
 function showMisses(onOpen) {
   const kinds = [
-    ["missed", "Missed", "instances that no detection touches"],
-    ["false", "False", "detections of nothing, highest scores first"],
+    ["missed", "Missed", "instances that no detection of their class touches"],
+    ["false", "False", "detections where nothing of their class happens, highest scores first"],
     ["boundary", "Wrong ends", `right class and place, tIoU below ${data.tiou}`],
   ];
   for (const [kind, title, about] of kinds) {

@@ -177,3 +177,9 @@ def test_file_that_is_no_recipe(tmp_path):
     path.write_text("!!python/object/apply:os.system ['true']")
     with pytest.raises(TalError, match="not YAML"):
         read_recipe(str(path))
+
+
+def test_a_nested_setting_that_is_refused_is_one_message():
+    words = ["--data.annotations", "a.json", "--data.features.main.folder", "f"]
+    with pytest.raises(TalError, match=r"stride 4\.0 and window None"):
+        build_recipe(read_recipe("own_data"), [*words, "--data.features.main.layout.stride_frames", "4"])
