@@ -14,6 +14,8 @@ from pathlib import Path
 from urllib.parse import unquote
 from xml.sax.saxutils import quoteattr
 
+import numpy as np
+
 from tal.annotations.build import RawVideo, build
 from tal.annotations.csv import video_id
 from tal.annotations.records import Annotations
@@ -145,10 +147,14 @@ def _span(annotation: ElementTree.Element, spans: Mapping[str, Span], root: Elem
 
 
 def write(path: Path | str, video: str, segments: Segments, *, media: str | None = None) -> None:
-    """Write one video's segments as an ELAN document: a tier per class, the score as the annotation's value."""
+    """Write one video's segments as an ELAN document: a tier per class, the score as the annotation's value.
+
+    Segments without a label are in the tier "segment".
+    """
     slots, tiers, count = [], [], 0
-    for label, name in enumerate(segments.classes):
-        rows = segments[segments.label == label]
+    names = np.array([name or "segment" for name in segments.names], object)
+    for name in dict.fromkeys([*segments.classes, "segment"]):
+        rows = segments[names == name]
         annotations = []
         for start_s, end_s, score in zip(rows.start_s, rows.end_s, rows.score, strict=True):
             first, last = 2 * count + 1, 2 * count + 2

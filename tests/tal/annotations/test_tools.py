@@ -76,6 +76,15 @@ def test_elan_that_is_written_is_read_again(tmp_path):
     assert rows.extra["value"].tolist() == ["0.250", "0.500"]
 
 
+def test_elan_has_segments_without_a_label_too(tmp_path):
+    segments = Segments(start_s=[0.5, 3.0], end_s=[1.0, 4.0], label=[-1, 0], classes=("run",))
+    elan.write(tmp_path / "x.eaf", "v", segments)
+    rows = read_annotations(tmp_path / "x.eaf", format="elan-tier").videos["v"].instances
+    assert dict(zip(rows.names, rows.start_s.tolist(), strict=True)) == {"run": 3.0, "segment": 0.5}
+    elan.write(tmp_path / "none.eaf", "v", Segments.empty(("run",)))
+    assert "<TIER" not in (tmp_path / "none.eaf").read_text()
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
