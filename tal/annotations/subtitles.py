@@ -14,9 +14,13 @@ def write_vtt(path: Path | str, segments: Segments) -> None:
 
 
 def write_srt(path: Path | str, segments: Segments) -> None:
-    """Write SubRip, a numbered cue per segment in order of start."""
+    """Write SubRip, a numbered cue per segment in order of start.
+
+    Players take <b> for bold and know no common escape: angle brackets become single quotation marks of their shape.
+    """
     cues = (
-        f"{number}\n{start} --> {end}\n{text}\n" for number, (start, end, text) in enumerate(_cues(segments, ","), 1)
+        f"{number}\n{start} --> {end}\n{_without_tags(text)}\n"
+        for number, (start, end, text) in enumerate(_cues(segments, ","), 1)
     )
     write_text(Path(path), "\n".join(cues))
 
@@ -35,6 +39,15 @@ def _cues(segments: Segments, point: str) -> Iterator[tuple[str, str, str]]:
 def _clock(milliseconds: int, point: str) -> str:
     seconds, rest = divmod(milliseconds, 1000)
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{point}{rest:03d}"
+
+
+def _without_tags(text: str) -> str:
+    return text.translate(
+        {
+            ord("<"): "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}",
+            ord(">"): "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}",
+        }
+    )
 
 
 def _escaped(text: str) -> str:

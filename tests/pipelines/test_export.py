@@ -48,7 +48,7 @@ def test_subtitles_are_in_order_and_what_cannot_be_shown_is_left_out(predictions
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"a.vtt", "%2E.%2Fb%2Fc.vtt"}  # The id with ".." stays within the folder.
     assert _export(predictions, tmp_path / "one.srt", "--to", "srt", "--videos", "a", "--threshold", "0.6") == 0
-    assert (tmp_path / "one.srt").read_text() == "1\n01:01:01,500 --> 01:01:02,250\njump <b> & fall 0.75\n"
+    assert (tmp_path / "one.srt").read_text() == "1\n01:01:01,500 --> 01:01:02,250\njump \u2039b\u203a & fall 0.75\n"
 
 
 @pytest.mark.parametrize("name", ["elan", "label-studio"])
