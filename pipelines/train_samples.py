@@ -75,6 +75,11 @@ class Samples(Sequence[Sample]):
             name: source.load(record.video, duration_s=record.duration_s, fps=record.fps)
             for name, source in self.sources.items()
         }
+        if record.duration_s is None and len(record.instances):  # then the last instance says how long it is at least
+            last_s = float(record.instances.end_s.max())
+            for name, each in features.items():
+                if last_s > each.grid.end_s:
+                    each.grid.check_duration(last_s, name=f"{record.video}, {name} (its last instance ends the video)")
         return join_streams(
             features,
             duration_s=record.duration_s,

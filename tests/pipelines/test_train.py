@@ -223,6 +223,17 @@ def test_features_that_do_not_fit_are_refused(tmp_path, spoil, error, text):
     assert not (tmp_path / "run" / "model").exists()
 
 
+def test_features_that_stop_before_the_instances_are_refused_without_durations_too(tmp_path):
+    folder = write_data(tmp_path / "cut", spoil=lambda index, x: x[:20] if index == 2 else x)
+    path = folder / "annotations.json"
+    content = json.loads(path.read_text())
+    for entry in content["database"].values():
+        del entry["duration"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(GridError, match="video2, rgb .*: 20 snippets"):
+        train(build_recipe(recipe_values(folder)), tmp_path / "run")
+
+
 def test_missing_features_are_refused_or_skipped(recipe, data_folder, tmp_path):
     (data_folder / "features" / "video1.npy").unlink()
     with pytest.raises(FeatureError, match="1 of 6 videos have no features: video1"):
