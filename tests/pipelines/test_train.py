@@ -230,7 +230,7 @@ def test_features_that_stop_before_the_instances_are_refused_without_durations_t
     for entry in content["database"].values():
         del entry["duration"]
     path.write_text(json.dumps(content))
-    with pytest.raises(GridError, match="video2, rgb .*: 20 snippets"):
+    with pytest.raises(GridError, match=r"video2, rgb .*: 20 snippets"):
         train(build_recipe(recipe_values(folder)), tmp_path / "run")
 
 
