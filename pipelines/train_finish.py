@@ -13,13 +13,12 @@ from tal.datasets.protocol import Protocol
 from tal.evaluation import evaluate
 from tal.methods.base import Method
 from tal.methods.batching import collate
+from tal.metrics.matching import MATCH_TIOU, best_threshold, match
 from tal.pipelines.train_data import WholeVideos
 from tal.pipelines.train_samples import ONE_CLASS, Samples, TrainingData, as_one_class
 from tal.pipelines.train_settings import Recipe
 from tal.registry import PROTOCOLS
-from tal.segments import Segments, tiou
-
-THRESHOLD_TIOU = 0.5
+from tal.segments import Segments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,45 +99,18 @@ def choose_thresholds(
         return dict.fromkeys(classes, choose_thresholds(merged[0], merged[1], ONE_CLASS)[ONE_CLASS[0]])
     if not detections:
         return dict.fromkeys(classes, 0.0)
-    judged = [_judged(found, instances[video], classes) for video, found in sorted(detections.items())]
-    label, score, true = (np.concatenate([part[column] for part in judged]) for column in range(3))
-    names = [name for video in detections for name in instances[video].names]
-    overall = best_threshold(score, true, len(names)) or 0.0
+    videos = sorted(detections)
+    label = np.array([name for video in videos for name in detections[video].names], object)
+    score = np.concatenate([detections[video].score for video in videos])
+    right = np.concatenate([match(detections[video], instances[video]) >= 0 for video in videos])
+    names = [name for video in videos for name in instances[video].names]
+    overall = best_threshold(score, right, len(names)) or 0.0
     chosen = {}
-    for index, name in enumerate(classes):
-        rows = label == index
-        best = best_threshold(score[rows], true[rows], names.count(name))
+    for name in classes:
+        rows = label == name
+        best = best_threshold(score[rows], right[rows], names.count(name))
         chosen[name] = overall if best is None else best
     return chosen
-
-
-def best_threshold(score: np.ndarray, true: np.ndarray, positives: int) -> float | None:
-    """The score at which keeping everything from it upwards gives the highest F1; None if nothing is true."""
-    if not true.any():
-        return None
-    order = np.argsort(-score, kind="stable")
-    hits = np.cumsum(true[order])
-    f1 = 2 * hits / (np.arange(1, len(order) + 1) + positives)
-    ranked = score[order]
-    last_of_its_score = np.append(ranked[1:] != ranked[:-1], True)
-    return float(ranked[np.argmax(np.where(last_of_its_score, f1, -1.0))])
-
-
-def _judged(found: Segments, truth: Segments, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(label, score, whether it is the first to hit an instance of its class), by falling score."""
-    found = found.by_score()
-    index = {name: position for position, name in enumerate(classes)}
-    label = np.array([index.get(name, -1) for name in found.names], np.int64)
-    truth_label = np.array([index.get(name, -2) for name in truth.names], np.int64)
-    overlap = tiou(found.start_s, found.end_s, truth.start_s, truth.end_s)
-    overlap = np.where(label[:, None] == truth_label[None, :], overlap, -1.0)
-    free = np.ones(len(truth), bool)
-    true = np.zeros(len(found), bool)
-    for row in np.flatnonzero((overlap >= THRESHOLD_TIOU).any(axis=1)):
-        best = int(np.argmax(np.where(free, overlap[row], -1.0)))
-        if free[best] and overlap[row, best] >= THRESHOLD_TIOU:
-            true[row], free[best] = True, False
-    return label, found.score, true
 
 
 def card(recipe: Recipe, data: TrainingData, metrics: Mapping[str, Any], command: str) -> str:
@@ -166,7 +138,7 @@ The licence of the backbone's weights is not stated: look it up before the model
 {recipe.trainer.keep} epoch of {recipe.trainer.max_epochs}, running mean of the weights:
 {scores or "- none"}
 
-Thresholds per class: the highest F1 at tIoU {THRESHOLD_TIOU} on {against or split}.
+Thresholds per class: the highest F1 at tIoU {MATCH_TIOU} on {against or split}.
 
 ## Made by
 ```

@@ -7,11 +7,10 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from tal.metrics import matching
+from tal.metrics.matching import MATCH_TIOU
 from tal.report.data import Miss, ReportVideo
 from tal.segments import Segments, tiou
-
-MATCH_TIOU = 0.5
-"""A detection with at least this tIoU to an instance of its class is right."""
 
 NEAR_TIOU = 0.1
 """With at least this much, it has the right place and wrong ends."""
@@ -49,28 +48,16 @@ def judge(predictions: Segments, truth: Segments, threshold: float = 0.0) -> Jud
 
     Because the highest score chooses first, what a detection is does not depend on a threshold below its score.
     """
-    outcome = np.full(len(predictions), Outcome.FALSE, np.int64)
-    best, found, nearest = np.zeros(len(predictions)), np.full(len(truth), -1.0), np.zeros(len(truth))
-    detected, true = np.array(predictions.names, object), np.array(truth.names, object)
-    for name in set(detected):
-        rows, columns = np.flatnonzero(detected == name), np.flatnonzero(true == name)
-        if not len(columns):
-            continue
-        rows = rows[np.argsort(-predictions.score[rows], kind="stable")]
-        overlap = tiou(predictions.start_s[rows], predictions.end_s[rows], truth.start_s[columns], truth.end_s[columns])
-        best[rows] = overlap.max(1)
-        above = overlap[predictions.score[rows] >= threshold]
-        nearest[columns] = above.max(0) if len(above) else 0.0
-        for row, overlaps in zip(rows, overlap, strict=True):
-            free = np.where(found[columns] < 0, overlaps, -1.0)
-            choice = int(free.argmax())
-            if free[choice] >= MATCH_TIOU:
-                found[columns[choice]] = predictions.score[row]
-                outcome[row] = Outcome.CORRECT
-            elif best[row] >= MATCH_TIOU:
-                outcome[row] = Outcome.DUPLICATE
-            elif best[row] >= NEAR_TIOU:
-                outcome[row] = Outcome.BOUNDARY
+    overlap, taken = matching.class_tiou(predictions, truth), matching.match(predictions, truth)
+    best = overlap.max(axis=1, initial=0.0)
+    outcome = np.select(
+        [taken >= 0, best >= MATCH_TIOU, best >= NEAR_TIOU],
+        [Outcome.CORRECT, Outcome.DUPLICATE, Outcome.BOUNDARY],
+        Outcome.FALSE,
+    ).astype(np.int64)
+    found = np.full(len(truth), -1.0)
+    found[taken[taken >= 0]] = predictions.score[taken >= 0]
+    nearest = overlap[predictions.score >= threshold].max(axis=0, initial=0.0)
     return Judgement(outcome=outcome, best_tiou=best, found_score=found, nearest_tiou=nearest)
 
 
@@ -79,17 +66,10 @@ def best_threshold(videos: Sequence[ReportVideo]) -> float:
     scores, right, instances = [np.empty(0)], [np.empty(0, bool)], 0
     for video in videos:
         if video.truth is not None:
-            verdict = judge(video.predictions, video.truth)
             scores.append(video.predictions.score)
-            right.append(verdict.outcome == Outcome.CORRECT)
+            right.append(matching.match(video.predictions, video.truth) >= 0)
             instances += len(video.truth)
-    score, hit = np.concatenate(scores), np.concatenate(right)
-    if not hit.any():
-        return 0.0
-    order = np.argsort(-score, kind="stable")
-    hits = np.cumsum(hit[order])
-    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + instances)
-    return float(score[order][f1.argmax()])
+    return matching.best_threshold(np.concatenate(scores), np.concatenate(right), instances) or 0.0
 
 
 def worst_misses(videos: Sequence[ReportVideo], threshold: float, *, count: int = 6) -> list[Miss]:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from tal.atomic import write_text
+from tal.metrics.matching import MATCH_TIOU
 from tal.report.data import Report, ReportVideo
-from tal.report.judge import MATCH_TIOU, Outcome, judge
+from tal.report.judge import Outcome, judge
 from tal.segments import Segments
 
 _SCRIPTS = ("common.js", "timeline.js", "lists.js", "page.js")

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tal.pipelines.train_finish import best_threshold, choose_thresholds
+from tal.metrics.matching import best_threshold
+from tal.pipelines.train_finish import choose_thresholds
 from tal.segments import Segments, tiou
 
 CLASSES = ("jump", "squat")
