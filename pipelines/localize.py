@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tal.annotations import read_annotations, results, subtitles
 from tal.annotations.records import Annotations
-from tal.console import track
+from tal.console import meter
 from tal.errors import FeatureError, TalError, VideoError
 from tal.pipelines.reporting import Shown, build_report
 from tal.report.page import write_report
@@ -76,12 +77,13 @@ def localize(
     shown: dict[str, Segments] = {}
     failed: dict[str, TalError] = {}
     try:
-        for video, outcome in _outcomes(localizer, wanted, truth):
-            if isinstance(outcome, TalError):
-                failed[video] = outcome
-            else:
-                shown[video] = _above(outcome, localizer.package, threshold)
-                _write_subtitles(out, video, shown[video])  # as they come: a kill loses the tables only
+        with closing(_outcomes(localizer, wanted, truth)) as outcomes:
+            for video, outcome in outcomes:
+                if isinstance(outcome, TalError):
+                    failed[video] = outcome
+                else:
+                    shown[video] = _above(outcome, localizer.package, threshold)
+                    _write_subtitles(out, video, shown[video])  # as they come: a kill loses the tables only
     finally:  # Ctrl-C keeps what is finished
         results.write_results(out / PREDICTIONS, shown)
         results.write_csv(out / TABLE, shown)
@@ -162,18 +164,20 @@ def _make(out: Path) -> None:
 
 def _outcomes(
     localizer: Localizer, videos: Mapping[str, Path | None], truth: Annotations | None
-) -> Iterator[tuple[str, Segments | TalError]]:
+) -> Generator[tuple[str, Segments | TalError]]:
     """Each video's detections, or what is wrong with it, which is logged."""
     records = {} if truth is None else truth.videos
-    outcomes = localizer.detect_many(
-        videos,
-        durations_s={video: record.duration_s for video, record in records.items()},
-        fps={video: record.fps for video, record in records.items()},
-    )
-    for video, outcome in track(outcomes, "localize", total=len(videos)):
-        if isinstance(outcome, TalError):
-            _LOG.warning("%s: %s", video, outcome.given)
-        yield video, outcome
+    with meter("localize", len(videos)) as progress:
+        outcomes = localizer.detect_many(
+            videos,
+            durations_s={video: record.duration_s for video, record in records.items()},
+            fps={video: record.fps for video, record in records.items()},
+            progress=progress,
+        )
+        for video, outcome in outcomes:
+            if isinstance(outcome, TalError):
+                _LOG.warning("%s: %s", video, outcome.given)
+            yield video, outcome
 
 
 def _above(found: Segments, package: Package, threshold: float | None) -> Segments:

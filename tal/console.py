@@ -3,7 +3,8 @@
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -47,3 +48,28 @@ def _with_bar(items: Iterable[Item], label: str, total: int | None, done: int) -
         for item in items:
             yield item
             progress.advance(task)
+
+
+@contextmanager
+def meter(label: str, total: float) -> Iterator[Callable[[float], None]]:
+    """Give a function to call with how much of `total` is done; on a terminal, a bar shows it after two seconds."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = progress.add_task(label, total=total)
+    began = time.monotonic()
+
+    def show(done: float) -> None:
+        progress.update(task, completed=done)
+        if not progress.live.is_started and time.monotonic() - began > _PATIENCE_S:
+            progress.start()
+
+    try:
+        yield show
+    finally:
+        progress.stop()

@@ -1,7 +1,8 @@
 """A video and a model package -> detections. Any length, from the file itself or from features that are there."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -23,8 +24,13 @@ from tal.segments import Segments, check_threshold
 _LOG = logging.getLogger(__name__)
 
 Sources = Mapping[str, FeatureSource]
+Progress = Callable[[float], None]
 
 _GPU_WINDOWS = 4
+
+
+def _untold(done: float) -> None:
+    """Progress that nobody watches."""
 
 
 def localize(
@@ -163,7 +169,13 @@ class Localizer:
             check_covered(videos, self._video_scores)
 
     def detect(
-        self, video: str, path: Path | None = None, *, duration_s: float | None = None, fps: float | None = None
+        self,
+        video: str,
+        path: Path | None = None,
+        *,
+        duration_s: float | None = None,
+        fps: float | None = None,
+        progress: Progress = _untold,
     ) -> Segments:
         """All detections of one video, by falling score; nothing is left out for its low score.
 
@@ -171,13 +183,14 @@ class Localizer:
             video: The id.
             path: The file, if features are made from it.
             duration_s, fps: Of the video, where folders of features do not know them.
+            progress: Called with the part of the video that is decoded, up to 1.
 
         Raises:
             VideoError, FeatureError, GridError: of this video.
         """
         self.check_scored([video])
         scores = None if self._video_scores is None else self._video_scores[video]
-        stream = self._stored(video, duration_s, fps) if self.sources else self._extracted(video, path)
+        stream = self._stored(video, duration_s, fps) if self.sources else self._extracted(video, path, progress)
         batch_windows = 1 if self._device == "cpu" else _GPU_WINDOWS
         found = detect(self.package.model, stream, batch_windows=batch_windows, video_scores=scores)
         return found[found.length_s > 0]
@@ -188,14 +201,31 @@ class Localizer:
         *,
         durations_s: Mapping[str, float | None] | None = None,
         fps: Mapping[str, float | None] | None = None,
+        progress: Progress = _untold,
     ) -> Iterator[tuple[str, Segments | TalError]]:
-        """Each video's detections, or what is wrong with it; one bad video does not end the run."""
+        """Each video's detections, or what is wrong with it; one bad video does not end the run.
+
+        Args:
+            videos: id -> file; None for features of a folder.
+            durations_s, fps: See `detect`.
+            progress: Called with the number of videos that are done, the decoded part of the present one included.
+        """
         durations_s, fps = durations_s or {}, fps or {}
-        for video, path in videos.items():
+        for position, (video, path) in enumerate(videos.items()):
             try:
-                yield video, self.detect(video, path, duration_s=durations_s.get(video), fps=fps.get(video))
+                yield (
+                    video,
+                    self.detect(
+                        video,
+                        path,
+                        duration_s=durations_s.get(video),
+                        fps=fps.get(video),
+                        progress=partial(_add, progress, position),
+                    ),
+                )
             except TalError as error:
                 yield video, error
+            progress(position + 1)
 
     def _stored(self, video: str, duration_s: float | None, fps: float | None) -> FeatureStream:
         loaded = {
@@ -211,7 +241,7 @@ class Localizer:
             duration_s=first.grid.end_s if known_s is None else known_s,
         )
 
-    def _extracted(self, video: str, path: Path | None) -> FeatureStream:
+    def _extracted(self, video: str, path: Path | None, progress: Progress) -> FeatureStream:
         if path is None:
             raise FeatureError(f"no file of video {video!r}", expected="a video, or a folder of features")
         pieces = {name: stream_video(path, each, video=video) for name, each in self._backbones.items()}
@@ -221,13 +251,24 @@ class Localizer:
             raise FeatureError(f"{path}: no features", cause="a video without a single frame")
         _check_one_grid(video, {str(row): (each.grid.stride_s, each.grid.offset_s) for row, each in enumerate(heads)})
         chunks = {
-            name: _as_stored(chain([head], pieces[name]), self.package.features[name].dtype)
+            name: _as_stored(_told(chain([head], pieces[name]), progress), self.package.features[name].dtype)
             for name, head in zip(first, heads, strict=True)
         }
         duration_s = heads[0].duration_s
         return FeatureStream(
             video=video, chunks=chunks, grid=heads[0].grid, duration_s=np.inf if duration_s is None else duration_s
         )
+
+
+def _told(pieces: Iterable[VideoFeatures], progress: Progress) -> Iterator[VideoFeatures]:
+    for piece in pieces:
+        if piece.duration_s:
+            progress(min(piece.grid.end_s / piece.duration_s, 1.0))
+        yield piece
+
+
+def _add(progress: Progress, before: int, part: float) -> None:
+    progress(before + part)
 
 
 def _as_stored(pieces: Iterable[VideoFeatures], dtype: str) -> Iterator[Floats]:

@@ -185,6 +185,16 @@ def test_a_bad_video_does_not_end_the_run(bad_videos, clip, toy_package):
     assert isinstance(outcomes["clip"], Segments)
 
 
+def test_progress_is_told_within_a_video(bad_videos, tmp_path, make_video, toy_package):
+    long = make_video(tmp_path / "long.mp4", frames=2000)
+    told, videos = [], {"bad": bad_videos["text"], "long": long}
+    list(Localizer(load_model(toy_package)).detect_many(videos, progress=told.append))
+    assert told == sorted(told)
+    assert told[0] == 1.0
+    assert told[-1] == 2.0
+    assert any(1.0 < each < 1.7 for each in told)
+
+
 def test_a_video_of_one_frame(tmp_path, make_video, toy_package):
     one = make_video(tmp_path / "one.mp4", frames=1)
     found = localize(one, toy_package, threshold=0.0)
