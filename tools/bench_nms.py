@@ -5,7 +5,8 @@
 The plain loops follow the definitions with one array operation per segment taken, as evaluators without a compiled
 extension do; the results are compared before anything is timed. One core, warm, medians of processor time, so that
 other work on the machine does not count. Bars: soft suppression spread over 20 classes under 3 ms, one class with
-voting under 10 ms.
+voting under 10 ms. Beside these two stand the times of the compiled extension that original releases build; it is not
+run here, they were taken on another machine and say how large, not how much faster.
 """
 
 import argparse
@@ -20,6 +21,9 @@ from torch import Tensor
 from torchvision.ops import nms as box_nms
 
 from tal.ops.nms import hard_nms, soft_nms, vote
+
+COMPILED_MS = {"soft, 20 classes": 1.4, "soft and voting, one class": 9.0}
+"""The compiled extension's, 2,000 segments, on another machine."""
 
 SIGMA, MIN_SCORE, TIOU, VOTING_TIOU = 0.5, 0.001, 0.5, 0.7
 
@@ -126,5 +130,7 @@ def main(argv: Sequence[str]) -> int:
         ours_ms, theirs_ms = milliseconds(ours, options.repeats), milliseconds(theirs, max(options.repeats // 6, 3))
         missed |= bar is not None and ours_ms > bar
         told = "" if bar is None else f"   bar {bar:g} ms: {'met' if ours_ms <= bar else 'MISSED'}"
+        if options.segments == 2000 and name in COMPILED_MS:
+            told += f"   compiled extension, measured elsewhere: {COMPILED_MS[name]:g} ms"
         print(f"{name:<28}{ours_ms:7.2f} ms   {baseline} {theirs_ms:7.2f} ms   {theirs_ms / ours_ms:5.1f}x{told}")
     return int(missed)
