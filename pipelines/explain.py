@@ -64,7 +64,7 @@ def _short(value: Any) -> str:
 
 def _facts(data: TrainingData, derived: Derived) -> list[str]:
     """What was found in the data, and what follows for the pyramid."""
-    config, lengths = derived.config, Lengths.of(data.train)
+    config, lengths = derived.config, derived.lengths or Lengths.of(data.train)
     lines = [
         f"data: {len(data.train)} training and {len(data.validation)} validation videos, "
         f"{len(lengths.instances)} training instances",

@@ -27,12 +27,14 @@ class Derived:
         config: The method's config, complete.
         reasons: Setting -> (value, why), for what the data decided.
         notes: What a person should know about the data.
+        lengths: Of the training split, where a setting was derived from them.
     """
 
     recipe: Recipe
     config: Any
     reasons: Mapping[str, tuple[Any, str]]
     notes: tuple[str, ...]
+    lengths: "Lengths | None"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +77,7 @@ def derive(recipe: Recipe, data: TrainingData) -> Derived:
         "model.classes": (len(data.classes), "classes with instances in the splits: " + ", ".join(data.classes)),
         "model.streams": (widths, "width of the features"),
     }
-    recipe, chosen = _without_auto(recipe, data)
+    recipe, chosen, lengths = _without_auto(recipe, data)
     reasons |= chosen
     config = replace(recipe.model, streams=widths, classes=data.classes)
     trained = {name for record in data.train.records for name in record.instances.names}
@@ -84,7 +86,7 @@ def derive(recipe: Recipe, data: TrainingData) -> Derived:
         config = replace(config, empty_classes=never)
         reasons["model.empty_classes"] = (never, "no training instance; their scores start near zero")
     recipe = replace(recipe, model=replace(config, streams={}, classes=()))
-    return Derived(recipe=recipe, config=config, reasons=reasons, notes=_notes(recipe, data))
+    return Derived(recipe=recipe, config=config, reasons=reasons, notes=_notes(recipe, data), lengths=lengths)
 
 
 def method_config(recipe: Recipe, widths: Mapping[str, int], classes: tuple[str, ...]) -> Any:
@@ -97,13 +99,13 @@ def needs_stats(recipe: Recipe) -> bool:
     return bool(getattr(recipe.model, "standardize", False)) or recipe.windows.augmentation != Augmentation()
 
 
-def _without_auto(recipe: Recipe, data: TrainingData) -> tuple[Recipe, dict[str, tuple[Any, str]]]:
-    """Every "auto" replaced, in an order in which each may use those before it."""
+def _without_auto(recipe: Recipe, data: TrainingData) -> tuple[Recipe, dict[str, tuple[Any, str]], Lengths | None]:
+    """Every "auto" replaced, in an order in which each may use those before it; reasons; the lengths, if any asked."""
     unknown = sorted(set(recipe.auto) - set(_RULES))
     if unknown:
         raise ConfigError(f"auto for {', '.join(unknown)}", expected="auto only for " + ", ".join(_RULES))
     if not recipe.auto:
-        return recipe, {}
+        return recipe, {}, None
     lengths = Lengths.of(data.train)
     if not len(lengths.instances):
         raise ConfigError("the training videos hold no instances", todo="check the annotations and data.train_subsets")
@@ -114,7 +116,7 @@ def _without_auto(recipe: Recipe, data: TrainingData) -> tuple[Recipe, dict[str,
             section, _, key = name.partition(".")
             recipe = replace(recipe, **{section: replace(getattr(recipe, section), **{key: value})})
             reasons[name] = (value, why)
-    return replace(recipe, auto=()), reasons
+    return replace(recipe, auto=()), reasons, lengths
 
 
 def _branch_layers(recipe: Recipe, lengths: Lengths) -> tuple[int, str]:
