@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -210,6 +211,35 @@ def test_a_full_disk(tmp_path, clip, toy_package, monkeypatch, capsys):
     assert run(clip, "--model", toy_package, "--out", out) == 2
     assert "the disk is full" in capsys.readouterr().err
     assert files_in(out) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder of 32 KiB; only root can make one."""
+    folder = tmp_path / "small disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("taken_kib", [0, 16, 24, 32])
+def test_a_disk_that_fills_up_holds_whole_files_only(tmp_path, small_disk, clip, toy_package, capsys, taken_kib):
+    words = (clip, "--model", toy_package, "--threshold", "0")
+    assert run(*words, "--out", tmp_path / "roomy") == 0
+    capsys.readouterr()
+    (small_disk / "taken").write_bytes(bytes(1024 * taken_kib))
+    assert run(*words, "--out", small_disk / "out") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("tal: the disk is full: ")
+    assert "Traceback" not in said
+    left = files_in(small_disk / "out")
+    assert bool(left) == (taken_kib < 32)
+    assert "report.html" not in left
+    for name in left:
+        assert (small_disk / "out" / name).read_bytes() == (tmp_path / "roomy" / name).read_bytes()
 
 
 def test_a_folder_that_cannot_be_written(tmp_path, clip, toy_package, capsys):
