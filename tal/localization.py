@@ -20,6 +20,7 @@ from tal.methods.windows import FeatureStream, Floats, detect
 from tal.package import Package, load_model
 from tal.registry import BACKBONES
 from tal.segments import Segments, check_threshold
+from tal.timeline import check_one_grid
 
 _LOG = logging.getLogger(__name__)
 
@@ -232,7 +233,7 @@ class Localizer:
             name: self.sources[name].load(video, duration_s=duration_s, fps=fps) for name in self.package.features
         }
         first = next(iter(loaded.values()))
-        _check_one_grid(video, {name: (each.grid.stride_s, each.grid.offset_s) for name, each in loaded.items()})
+        check_one_grid(video, {name: each.grid for name, each in loaded.items()})
         known_s = next((each.duration_s for each in loaded.values() if each.duration_s is not None), duration_s)
         return FeatureStream(
             video=video,
@@ -249,12 +250,13 @@ class Localizer:
         heads = [each for each in first.values() if each is not None]
         if len(heads) != len(first):
             raise FeatureError(f"{path}: no features", cause="a video without a single frame")
-        _check_one_grid(video, {str(row): (each.grid.stride_s, each.grid.offset_s) for row, each in enumerate(heads)})
+        duration_s = heads[0].duration_s
+        count = None if duration_s is None else round(duration_s / heads[0].grid.stride_s)
+        check_one_grid(video, {name: each.grid for name, each in zip(first, heads, strict=True)}, count=count)
         chunks = {
             name: _as_stored(_told(chain([head], pieces[name]), progress), self.package.features[name].dtype)
             for name, head in zip(first, heads, strict=True)
         }
-        duration_s = heads[0].duration_s
         return FeatureStream(
             video=video, chunks=chunks, grid=heads[0].grid, duration_s=np.inf if duration_s is None else duration_s
         )
@@ -274,14 +276,6 @@ def _add(progress: Progress, before: int, part: float) -> None:
 def _as_stored(pieces: Iterable[VideoFeatures], dtype: str) -> Iterator[Floats]:
     """Rounded as the store rounds, so that a video and its stored features give the same detections."""
     return (piece.features.astype(dtype).astype(np.float32) for piece in pieces)
-
-
-def _check_one_grid(video: str, times: Mapping[str, tuple[float, float]]) -> None:
-    if len(times) > 1 and np.ptp(np.array(list(times.values())), axis=0).max() > 1e-6:
-        raise FeatureError(
-            f"{video}: streams of different strides and offsets: {dict(times)}",
-            expected="one time grid for all streams of a model",
-        )
 
 
 def _backbone_of(stream: str, spec: FeatureSpec, device: str, weights: Path | None) -> Backbone:
