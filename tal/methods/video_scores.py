@@ -14,11 +14,11 @@ def read_video_scores(path: Path, classes: Sequence[str]) -> dict[str, Tensor]:
     """Video -> (K,) scores in the order of `classes`, from json: {video: {class: score}}.
 
     Raises:
-        FeatureError: not that, or a class without a score.
+        FeatureError: not that, a class without a score, or a score outside [0, 1].
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-        return {
+        found = {
             video: torch.tensor([float(scores[name]) for name in classes], dtype=torch.float32)
             for video, scores in entries.items()
         }
@@ -27,6 +27,14 @@ def read_video_scores(path: Path, classes: Sequence[str]) -> dict[str, Tensor]:
             f"{path} holds no video-level scores: {error!r}",
             expected='{"VIDEO": {"CLASS": SCORE, ...}, ...}, every class',
         ) from error
+    for video, row in found.items():
+        if not bool(((row >= 0) & (row <= 1)).all()):  # NaN is in no range
+            raise FeatureError(
+                f"{path}: video-level scores of {video!r} from {row.min():g} to {row.max():g}",
+                expected="scores in [0, 1]",
+                cause="logits in place of probabilities",
+            )
+    return found
 
 
 def check_covered(videos: Iterable[str], scores: Mapping[str, Tensor]) -> None:
