@@ -1,6 +1,7 @@
 """`tal export`: predictions to the files of other tools."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -8,7 +9,7 @@ from typing import Literal
 from tal.annotations import elan, label_studio, subtitles
 from tal.annotations.results import read_results, write_csv, write_results
 from tal.errors import AnnotationError, ConfigError
-from tal.segments import Segments, check_threshold
+from tal.segments import Segments
 from tal.video.ids import safe_name
 
 _logger = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ def export(
         top: Keep at most this many of the best predictions per video.
         videos: Only these ids.
     """
-    check_threshold(threshold)
+    if threshold is not None and not math.isfinite(threshold):  # scores of others may be of any size
+        raise ConfigError(f"threshold {threshold}", expected="a finite score")
     results = _chosen(read_results(predictions), predictions, threshold, top, videos)
     count = sum(len(rows) for rows in results.values())
     if to in _ONE_FILE:

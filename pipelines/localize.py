@@ -70,7 +70,9 @@ def localize(
     check_threshold(threshold)
     paths = assign_ids(list_videos(videos), videos, id) if videos else {}
     truth = None if annotations is None else read_annotations(annotations)
-    localizer = _localizer(model, features, _chosen(device), weights, video_scores)
+    from tal.device import choose_device
+
+    localizer = _localizer(model, features, str(choose_device(device)), weights, video_scores)
     wanted = dict(paths) if paths else dict.fromkeys(_ids_of(localizer, truth, subset))
     localizer.check_scored(wanted)
     _make(out)
@@ -101,14 +103,6 @@ def localize(
         write_report(out / PAGE, report)
     _tell(out, shown, failed, page=bool(shown) and not no_report)
     return 1 if failed else 0
-
-
-def _chosen(device: str) -> str:
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise TalError("--device cuda", expected="a GPU that torch can use", todo="--device cpu, or see tal info")
-    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def _localizer(
@@ -213,7 +207,9 @@ def _slider(package: Package, threshold: float | None) -> float | None:
 
 def _tell(out: Path, shown: Mapping[str, Segments], failed: Mapping[str, TalError], *, page: bool) -> None:
     count = sum(map(len, shown.values()))
-    print(f"{count} detections in {len(shown)} videos: {out / PREDICTIONS}")
+    print(f"{count} detections in {len(shown)} video{'' if len(shown) == 1 else 's'}: {out / PREDICTIONS}")
+    if shown and not count:
+        print("nothing scores as high as asked; --threshold 0 shows what there is")
     if page:
         print(f"to look at: {out / PAGE}")
     for video, error in failed.items():

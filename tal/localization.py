@@ -21,6 +21,7 @@ from tal.package import Package, load_model
 from tal.registry import BACKBONES
 from tal.segments import Segments, check_threshold
 from tal.timeline import check_one_grid
+from tal.video import probe
 
 _LOG = logging.getLogger(__name__)
 
@@ -79,7 +80,8 @@ def localize(
         found = localizer.detect(Path(video).stem, Path(video))
     else:
         known = isinstance(video, str) and any(video in source.ids() for source in localizer.sources.values())
-        found = localizer.detect(str(video) if known else Path(video).stem)
+        path = Path(video) if not known and Path(video).is_file() else None
+        found = localizer.detect(str(video) if known else Path(video).stem, path)
     return shown(found, package.thresholds, threshold)
 
 
@@ -182,7 +184,7 @@ class Localizer:
 
         Args:
             video: The id.
-            path: The file, if features are made from it.
+            path: The file that features are made from, or that stored features are held against.
             duration_s, fps: Of the video, where folders of features do not know them.
             progress: Called with the part of the video that is decoded, up to 1.
 
@@ -191,6 +193,8 @@ class Localizer:
         """
         self.check_scored([video])
         scores = None if self._video_scores is None else self._video_scores[video]
+        if self.sources and duration_s is None and path is not None:
+            duration_s = probe(path).duration_s  # so that features of another video, or on another grid, are refused
         stream = self._stored(video, duration_s, fps) if self.sources else self._extracted(video, path, progress)
         batch_windows = 1 if self._device == "cpu" else _GPU_WINDOWS
         found = detect(self.package.model, stream, batch_windows=batch_windows, video_scores=scores)

@@ -99,7 +99,7 @@ def test_failed_videos_are_listed_and_the_others_done(tmp_path, bad_videos, clip
     out = tmp_path / "out"
     assert run(bad_videos["noise"], bad_videos["empty"], clip, "--model", toy_package, "--out", out) == 1
     said = capsys.readouterr().out
-    assert "in 1 videos" in said
+    assert "in 1 video: " in said
     assert "failed: noise: open failed" in said
     assert "failed: empty: open failed" in said
     assert list(read_results(out / "predictions.json")) == ["a clip #1"]

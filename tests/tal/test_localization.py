@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tal.errors import ConfigError, FeatureError, PackageError, VideoError
+from tal.errors import ConfigError, FeatureError, GridError, PackageError, VideoError
 from tal.features.base import FeatureSpec
 from tal.features.extractor import extract_video
 from tal.features.layout import Layout
@@ -199,3 +199,13 @@ def test_a_video_of_one_frame(tmp_path, make_video, toy_package):
     one = make_video(tmp_path / "one.mp4", frames=1)
     found = localize(one, toy_package, threshold=0.0)
     assert np.all(found.end_s <= 0.05)
+
+
+def test_stored_features_are_held_against_the_video(toy_package, clip, make_video, tmp_path):
+    """Features of a ten-second video beside a file of twenty: another video's, or on another grid."""
+    package = load_model(toy_package)
+    fill(FeatureStore.create(tmp_path / "store", package.features["colour"]), package, clip)
+    assert len(localize(clip, package, features=tmp_path / "store", threshold=0.0))
+    longer = make_video(tmp_path / "other" / "clip.mp4", frames=2 * 150)
+    with pytest.raises(GridError, match="the video at"):
+        localize(longer, package, features=tmp_path / "store")
