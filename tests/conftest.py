@@ -1,5 +1,6 @@
 """What tests share: small videos made on the spot, and the folder of real inputs where there is one."""
 
+import logging
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,6 +10,16 @@ import pytest
 CASES = Path(__file__).parents[1] / "../shared/cases"
 TICKS_PER_S = 90_000
 BITS = 10
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before():
+    """Commands set `tal`'s log up for a terminal; the next test finds it as it was."""
+    logger = logging.getLogger("tal")
+    before = logger.propagate, list(logger.handlers), logger.level
+    yield
+    logger.propagate, logger.handlers[:], _ = before
+    logger.setLevel(before[2])
 
 
 def picture(number, width=64, height=48, *, seed=0):

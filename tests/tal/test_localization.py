@@ -1,7 +1,6 @@
 """One video and a package to detections: from the file, from its features, refused where they do not fit."""
 
 import json
-import logging
 from dataclasses import replace
 
 import numpy as np
@@ -101,8 +100,7 @@ def test_a_video_without_video_scores(clip, agnostic):
     assert "'elsewhere'" in str(error.value)
 
 
-def test_detections_without_a_class_are_announced_once(clip, agnostic, toy_package, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("tal"), "propagate", True)
+def test_detections_without_a_class_are_announced_once(clip, agnostic, toy_package, caplog):
     found = localize(clip, agnostic)
     assert set(found.names) == {""}
     (said,) = [record.message for record in caplog.records if "no class" in record.message]

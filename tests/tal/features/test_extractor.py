@@ -1,6 +1,5 @@
 """Extraction: the right frames in the right snippets, whatever the batches, and nothing lost."""
 
-import logging
 import threading
 
 import numpy as np
@@ -310,7 +309,6 @@ def test_losses_of_a_stream_are_told(tmp_path, make_video, counting, caplog):
     data = bytearray(path.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
     path.write_bytes(data)
-    logging.getLogger("tal").propagate = True
     with caplog.at_level("WARNING", logger="tal"):
         extract_video(path, counting())
     assert str(path) in caplog.text
