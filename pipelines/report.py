@@ -9,8 +9,9 @@ from pathlib import Path
 from tal.annotations import read_annotations
 from tal.annotations.records import Annotations
 from tal.annotations.results import read_results
+from tal.annotations.subsets import in_subset
 from tal.errors import TalError
-from tal.evaluation import evaluate, in_subset
+from tal.evaluation import evaluate
 from tal.pipelines.reporting import Shown, build_report
 from tal.registry import PROTOCOLS
 from tal.report.page import write_report

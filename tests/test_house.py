@@ -21,6 +21,7 @@ LAYERS = [
     ["methods"],
     ["metrics"],
     ["evaluation", "package"],
+    ["diagnosis"],
     ["localization", "playground", "report"],
     ["pipelines"],
     ["arguments", "cli", "__main__"],

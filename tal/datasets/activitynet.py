@@ -1,12 +1,13 @@
 """ActivityNet-1.3: 200 everyday activities, evaluated on the validation split."""
 
-from tal.datasets.protocol import Protocol, steps
+from tal.datasets.kinds.detection import DetectionProtocol
+from tal.datasets.protocol import steps
 
-PROTOCOL = Protocol(
+PROTOCOL = DetectionProtocol(
     name="activitynet",
     title="ActivityNet-1.3 temporal action localization",
     subset="validation",
-    tious=steps(0.5, 0.95, 10),
+    tiou=steps(0.5, 0.95, 10),
     duplicates="keep",
     class_count=200,
     source="activitynet/ActivityNet, Evaluation/eval_detection.py",

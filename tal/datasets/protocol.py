@@ -1,20 +1,13 @@
 """What a benchmark's protocol is, as data: a new benchmark declares one and adds no code."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from tal.errors import ConfigError
-
-DUPLICATE_RULES = {
-    "keep": "ActivityNet toolkit (all kept)",
-    "remove": "ActionFormer's evaluator (same class and both ends within 1e-3 s, or shorter than that, removed)",
-}
-OUTSIDE_RULES = {
-    "count": "ActivityNet toolkit (false positives)",
-    "drop": "left out",
-}
+from tal.errors import ConfigError, unknown_name
 
 
 def steps(first: float, last: float, count: int) -> tuple[float, ...]:
@@ -22,42 +15,87 @@ def steps(first: float, last: float, count: int) -> tuple[float, ...]:
     return tuple(np.linspace(first, last, count).tolist())
 
 
+def check_thresholds(kind: str, values: tuple[float, ...]) -> None:
+    """Refuse thresholds that no overlap reaches, or every one.
+
+    Raises:
+        ConfigError: none, or one outside (0, 1].
+    """
+    if not values or not all(0 < value <= 1 for value in values):
+        raise ConfigError(f"{kind} thresholds {values}", expected="at least one, each above 0 and at most 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """The rules of another public evaluator of the same benchmark.
+
+    Args:
+        settings: The protocol's fields that are different with it.
+        source: Its repository and file.
+        about: What is different, in one line.
+    """
+
+    settings: Mapping[str, Any]
+    source: str
+    about: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """A benchmark's split, exclusions, duplicate rule and metric.
+    """What every benchmark's protocol has; each kind of task has a subclass in `tal.datasets.kinds`.
 
     Args:
         name: As in `tal evaluate NAME`.
         title: The benchmark in words.
-        metric: The kind of metric; "detection" is mAP over classes at each tIoU.
-        subset: The split that is evaluated, compared without regard to case; None: all, or the one that is asked for.
-        tious: Thresholds; `mAP` is the mean over them.
-        duplicates: "keep" or "remove" duplicated ground truth; see `DUPLICATE_RULES`.
-        outside: Predictions on videos that are not in the split "count" as false positives, or are "drop"ped.
-        recall_multiples: k of Recall@kx, empty for none.
-        excluded_videos: id -> why.
-        excluded_classes: name -> why; their ground truth and predictions are left out, and counted.
-        class_count: Classes of the published set, to notice a partial file; None if open.
         source: Where the protocol is defined.
+        variants: Tool -> its rules, where public evaluators differ.
+        variant: The tool whose rules are applied instead of the official ones.
     """
+
+    evaluator: ClassVar[str]
+    """ "module:function" that scores by a protocol of this kind."""
+    options: ClassVar[tuple[str, ...]] = ()
+    """Fields that a caller may set; those of the command line too."""
 
     name: str
     title: str
-    metric: Literal["detection"] = "detection"
-    subset: str | None
-    tious: tuple[float, ...]
-    duplicates: Literal["keep", "remove"]
-    outside: Literal["count", "drop"] = "count"
-    recall_multiples: tuple[int, ...] = ()
-    excluded_videos: tuple[tuple[str, str], ...] = ()
-    excluded_classes: tuple[tuple[str, str], ...] = ()
-    class_count: int | None = None
     source: str
+    variants: Mapping[str, Variant] = field(default_factory=dict)
+    variant: str | None = None
 
-    def __post_init__(self) -> None:
-        if not self.tious or not all(0 < value <= 1 for value in self.tious):
-            raise ConfigError(f"tIoU thresholds {self.tious}", expected="at least one, each above 0 and at most 1")
-        if self.duplicates not in DUPLICATE_RULES:
-            raise ConfigError(f"duplicate rule {self.duplicates!r}", expected=" or ".join(DUPLICATE_RULES))
-        if self.outside not in OUTSIDE_RULES:
-            raise ConfigError(f"rule for videos outside {self.outside!r}", expected=" or ".join(OUTSIDE_RULES))
+    @property
+    def open_options(self) -> tuple[str, ...]:
+        """`options`, and "variant" where there are any."""
+        return (*self.options, *(("variant",) if self.variants else ()))
+
+    def with_options(self, **options: Any) -> Self:
+        """The protocol with a caller's choices; a variant's settings come first. None leaves an option as it is.
+
+        Raises:
+            ConfigError: an option that the protocol lacks, or a value outside its range.
+            TalError: no such variant.
+        """
+        chosen = {name: value for name, value in options.items() if value is not None}
+        unknown = [name for name in chosen if name not in self.open_options]
+        if unknown:
+            raise ConfigError(
+                f"protocol {self.name} has no option {', '.join(unknown)}",
+                expected=f"one of {', '.join(self.open_options)}" if self.open_options else "no option",
+            )
+        variant = chosen.get("variant")
+        if variant is not None and variant not in self.variants:
+            raise unknown_name(f"variant of {self.name}", variant, self.variants)
+        settings = dict(self.variants[variant].settings) if variant is not None else {}
+        return replace(self, **(settings | chosen))
+
+    def described(self) -> dict[str, Any]:
+        """The rules that are applied, as plain values for json."""
+        rules = {name: _plain(getattr(self, name)) for name in self.open_options}
+        source = self.variants[self.variant].source if self.variant is not None else self.source
+        return rules | {"source": source}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [round(each, 9) if isinstance(each, float) else _plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value

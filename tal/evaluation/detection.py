@@ -1,23 +1,24 @@
-"""Joins a protocol, annotations and predictions to metrics, and counts everything that is left out on the way."""
+"""Temporal detection: mAP, and Recall@kx where the protocol has it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tal.annotations import files
 from tal.annotations.reading import parse_annotations
 from tal.annotations.records import Annotations, VideoRecord
 from tal.annotations.results import ResultTable, parse_table
-from tal.datasets.protocol import DUPLICATE_RULES, OUTSIDE_RULES, Protocol
+from tal.annotations.subsets import in_subset, listed
+from tal.datasets.kinds.detection import DetectionProtocol
 from tal.errors import AnnotationError
+from tal.evaluation.inputs import Inputs
+from tal.evaluation.result import Evaluation, threshold_name
+from tal.evaluation.tally import Tally, some
 from tal.metrics import detection
-from tal.registry import PROTOCOLS
 from tal.segments import Segments
-from tal.version import RESULT_SCHEMA
 
 Ints = NDArray[np.int64]
 
@@ -26,147 +27,75 @@ _OTHER_SUBSET = "video of another subset"
 _NOT_ANNOTATED = "video not in the annotations"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The outcome of a protocol.
-
-    Args:
-        protocol: Its name.
-        title: The benchmark in words.
-        options: The rules that were applied, by name, with the tool that each follows.
-        inputs: File -> SHA-256 of its content; empty for what came from memory.
-        counts: What was evaluated, and what was left out and why.
-        metrics: Name -> fraction in [0, 1]: `mAP`, `mAP@0.50`, `Recall@1x@0.50`.
-        per_class: Class -> the same for it: `AP`, `AP@0.50`, and `ground_truth`, its number of instances.
-        missing: Ids of the videos that have no predictions.
-        warnings: What a reader of the numbers should know.
-    """
-
-    protocol: str
-    title: str
-    options: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    counts: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    per_class: Mapping[str, Mapping[str, float]]
-    missing: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for json."""
-        return {
-            "schema": RESULT_SCHEMA,
-            "protocol": self.protocol,
-            "options": dict(self.options),
-            "inputs": dict(self.inputs),
-            "counts": dict(self.counts),
-            "metrics": dict(self.metrics),
-            "per_class": {name: dict(values) for name, values in self.per_class.items()},
-            "missing": list(self.missing),
-            "warnings": list(self.warnings),
-        }
-
-
-def evaluate(
-    protocol: Protocol | str,
+def run(
+    protocol: DetectionProtocol,
     annotations: Annotations | Path | str,
     predictions: Mapping[str, Segments] | ResultTable | Path | str,
-    *,
-    subset: str | None = None,
-    tiou: Sequence[float] | None = None,
-    duplicates: str | None = None,
-    outside: str | None = None,
+    inputs: Inputs,
 ) -> Evaluation:
-    """Score predictions by a benchmark's protocol.
-
-    Ground truth is taken as published, faults included, but for what the protocol itself excludes.
+    """Score segments with classes.
 
     Args:
-        protocol: A name in `tal list protocols`, or a protocol.
+        protocol: The rules.
         annotations: A file in any format that is read, or records.
         predictions: ActivityNet results JSON or CSV, or segments per video.
-        subset: The split, whatever its case; the protocol's own by default.
-        tiou: Thresholds in (0, 1]; the protocol's own by default.
-        duplicates: "keep" or "remove", see `tal.datasets.protocol.DUPLICATE_RULES`.
-        outside: "count" or "drop", for predictions on videos that are not in the split.
+        inputs: Reads the files.
 
     Raises:
         TalError: files that cannot be read, an unknown subset, predictions with NaN, or nothing to evaluate.
     """
-    declared: Protocol = PROTOCOLS.load(protocol) if isinstance(protocol, str) else protocol
-    asked: dict[str, Any] = {
-        "subset": subset,
-        "tious": tiou and tuple(tiou),
-        "duplicates": duplicates,
-        "outside": outside,
-    }
-    chosen = replace(declared, **{name: value for name, value in asked.items() if value is not None})
-    inputs: dict[str, str] = {}
     if not isinstance(annotations, Annotations):
-        content = files.read_bytes(annotations)
-        inputs[str(annotations)] = files.sha256(content)
-        annotations = parse_annotations(content, annotations)
+        annotations = parse_annotations(inputs.read(annotations), annotations)
     if isinstance(predictions, Path | str):
-        content, source = files.read_bytes(predictions), str(predictions)
-        inputs[source] = files.sha256(content)
-        table = parse_table(content, predictions)
+        source, table = str(predictions), parse_table(inputs.read(predictions), predictions)
         if not len(table):
             raise AnnotationError(f"{source} holds no predictions", expected="at least one", cause="a run that failed")
     else:
         source = "predictions"
         table = predictions if isinstance(predictions, ResultTable) else ResultTable.from_segments(predictions)
-    return _Run(chosen, annotations, table, source).evaluation(inputs)
+    return _Run(protocol, annotations, table, source).evaluation(inputs.hashes)
 
 
 @dataclass
 class _Run:
     """One evaluation under way: rows are cut down step by step, each step counted."""
 
-    protocol: Protocol
+    protocol: DetectionProtocol
     annotations: Annotations
     table: ResultTable
     source: str
-    dropped: dict[str, int] = field(default_factory=dict)
-    excluded: dict[str, int] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
 
     def evaluation(self, inputs: Mapping[str, str]) -> Evaluation:
         records = self._records()
         truth, removed = self._truth(records)
         judged, outside = self._judged(records, truth)
         classes = self.annotations.classes
-        pairs = detection.overlaps(truth, judged, self.protocol.tious, class_count=len(classes))
+        pairs = detection.overlaps(truth, judged, self.protocol.tiou, class_count=len(classes))
         precision = detection.average_precision(pairs)
         scored = np.flatnonzero(pairs.truth_count)
         if self.protocol.class_count not in (None, len(scored)):
-            self.warnings.append(
-                f"{len(scored)} classes have ground truth, the benchmark has {self.protocol.class_count}"
-            )
-        with_predictions = {self.table.videos[video] for video in np.unique(self.table.video_idx)}
-        missing = tuple(video for video in records if video not in with_predictions)
-        counts = {
-            "videos": len(records),
-            "videos_with_predictions": len(records) - len(missing),
-            "missing_videos": len(missing),
-            "classes": len(scored),
-            "ground_truth": len(truth),
-            "duplicates_removed": removed,
-            "ground_truth_excluded": self.excluded,
-            "predictions": len(self.table),
-            "predictions_evaluated": len(judged),
-            "predictions_outside": outside,
-            "predictions_dropped": self.dropped,
-        }
+            self.tally.warn(f"{len(scored)} classes have ground truth, the benchmark has {self.protocol.class_count}")
+        counts = self.tally.counts(
+            videos=records,
+            with_predictions={self.table.videos[video] for video in np.unique(self.table.video_idx)},
+            classes=len(scored),
+            ground_truth=len(truth),
+            duplicates_removed=removed,
+            predictions=len(self.table),
+            predictions_evaluated=len(judged),
+            predictions_outside=outside,
+        )
         return Evaluation(
             protocol=self.protocol.name,
             title=self.protocol.title,
-            options=_options(self.protocol, self.annotations),
+            options=self.protocol.described() | {"annotation_format": self.annotations.format},
             inputs=inputs,
             counts=counts,
             metrics=_metrics(self.protocol, pairs, precision[:, scored], scored),
             per_class=_per_class(self.protocol, pairs, precision, scored, classes),
-            missing=missing,
-            warnings=tuple(self.warnings),
+            missing=self.tally.missing,
+            warnings=tuple(self.tally.warnings),
         )
 
     def _records(self) -> dict[str, VideoRecord]:
@@ -175,7 +104,7 @@ class _Run:
         blocked = dict(self.protocol.excluded_videos)
         for video in chosen:
             if video in blocked:
-                _count(self.excluded, f"video {video}: {blocked[video]}", len(chosen[video].instances))
+                self.tally.exclude(f"video {video}: {blocked[video]}", len(chosen[video].instances))
         return {video: record for video, record in chosen.items() if video not in blocked}
 
     def _truth(self, records: Mapping[str, VideoRecord]) -> tuple[detection.Rows, int]:
@@ -188,16 +117,16 @@ class _Run:
             end_s=_column([part.end_s for part in parts]),
         )
         kept = rows.label >= 0
-        _count(self.excluded, "label unknown or missing", int((~kept).sum()))
+        self.tally.exclude("label unknown or missing", int((~kept).sum()))
         for name, reason in self.protocol.excluded_classes:
             if name in self.annotations.classes:
                 of_class = rows.label == self.annotations.classes.index(name)
-                _count(self.excluded, f"class {name}: {reason}", int((kept & of_class).sum()))
+                self.tally.exclude(f"class {name}: {reason}", int((kept & of_class).sum()))
                 kept &= ~of_class
         rows, removed = rows[kept], 0
         if self.protocol.duplicates == "remove":
             short = rows.end_s - rows.start_s < _TOLERANCE_S
-            _count(self.excluded, f"shorter than {_TOLERANCE_S:g} s (removed with the duplicates)", int(short.sum()))
+            self.tally.exclude(f"shorter than {_TOLERANCE_S:g} s (removed with the duplicates)", int(short.sum()))
             rows = rows[~short]
             duplicated = detection.duplicates(rows, tolerance_s=_TOLERANCE_S)
             rows, removed = rows[~duplicated], int(duplicated.sum())
@@ -207,7 +136,7 @@ class _Run:
                 f"of subset {self.protocol.subset or 'any'!r}",
                 expected="instances to evaluate against",
                 cause="the benchmark does not publish this split's labels" if records else "",
-                todo=f"choose another subset; there are {_listed(self.annotations)}",
+                todo=f"choose another subset; there are {listed(self.annotations)}",
             )
         return rows, removed
 
@@ -240,7 +169,7 @@ class _Run:
             ("class excluded by the protocol", (rows.label >= 0) & barred[rows.label]),
             ("class without ground truth in the subset", (rows.label >= 0) & ~has_truth[rows.label]),
         ):
-            _count(self.dropped, reason, int((kept & wrong).sum()))
+            self.tally.drop(reason, int((kept & wrong).sum()))
             kept &= ~wrong
         return rows[kept], int((kept & is_outside).sum())
 
@@ -258,8 +187,8 @@ class _Run:
         labels = [index.get(label, -2) for label in self.table.labels]
         if labels and max(labels) < 0:
             raise AnnotationError(
-                f"{self.source}: none of its {len(labels)} classes is in the annotations: {_some(self.table.labels)}",
-                expected=f"classes such as {_some(self.annotations.classes)}",
+                f"{self.source}: none of its {len(labels)} classes is in the annotations: {some(self.table.labels)}",
+                expected=f"classes such as {some(self.annotations.classes)}",
                 cause="predictions of another benchmark, or other names for its classes",
             )
         return np.array([*labels, -1], np.int64)
@@ -274,11 +203,11 @@ class _Run:
             count = int(of_rows.sum())
             videos = [self.table.videos[video] for video in np.unique(self.table.video_idx[of_rows])]
             if self.protocol.outside == "drop":
-                self.dropped[reason] = count
+                self.tally.drop(reason, count)
                 fate = "are left out"
             else:
                 fate = "count as false positives, as in the ActivityNet toolkit; outside=drop leaves them out"
-            self.warnings.append(f"{count} predictions on {len(videos)} videos ({reason}: {_some(videos)}) {fate}")
+            self.tally.warn(f"{count} predictions on {len(videos)} videos ({reason}: {some(videos)}) {fate}")
 
     def _no_common_video(self, records: Mapping[str, VideoRecord]) -> AnnotationError:
         elsewhere = {
@@ -286,51 +215,13 @@ class _Run:
         }
         return AnnotationError(
             f"{self.source}: all {len(self.table)} predictions are on {len(self.table.videos)} videos that are not in "
-            f"subset {self.protocol.subset or 'any'!r}: {_some(self.table.videos)}",
-            expected=f"videos such as {_some(list(records))}",
+            f"subset {self.protocol.subset or 'any'!r}: {some(self.table.videos)}",
+            expected=f"videos such as {some(list(records))}",
             cause=f"they are of subset {' and '.join(sorted(elsewhere))}"
             if elsewhere
             else "ids written in another way",
             todo="choose the subset" if elsewhere else "use the annotations' ids in the predictions",
         )
-
-
-def in_subset(annotations: Annotations, subset: str | None) -> dict[str, VideoRecord]:
-    """The videos of a split, compared whole and without regard to case; all of them for None.
-
-    Raises:
-        AnnotationError: no such split, or None where there are several.
-    """
-    if subset is None:
-        if len({name.lower() for name in annotations.subsets}) > 1:
-            raise AnnotationError(
-                f"{annotations.source or 'annotations'}: several subsets and none chosen",
-                expected=f"one of {_listed(annotations)}",
-                todo="choose it with --subset",
-            )
-        return dict(annotations.videos)
-    chosen = {video: each for video, each in annotations.videos.items() if each.subset.lower() == subset.lower()}
-    if not chosen:
-        raise AnnotationError(
-            f"{annotations.source or 'annotations'}: no video is in subset {subset!r}",
-            expected=f"one of {_listed(annotations)}",
-            cause="annotations of another benchmark, or without subsets",
-            todo="choose it with --subset",
-        )
-    return chosen
-
-
-def _listed(annotations: Annotations) -> str:
-    return ", ".join(f"{name or '(none)'} ({count} videos)" for name, count in annotations.subsets.items())
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:3])) + (", ..." if len(names) > 3 else "")
-
-
-def _count(counts: dict[str, int], reason: str, count: int) -> None:
-    if count:
-        counts[reason] = counts.get(reason, 0) + count
 
 
 def _column(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -359,45 +250,28 @@ def _refuse_nan(table: ResultTable, source: str) -> None:
             )
 
 
-def threshold_name(value: float) -> str:
-    """A threshold as it stands in metric names: 0.5 -> "0.50"."""
-    return f"{value:.2f}" if abs(value - round(value, 2)) < 1e-9 else f"{value:.6g}"
-
-
-def _options(protocol: Protocol, annotations: Annotations) -> dict[str, Any]:
-    return {
-        "subset": protocol.subset,
-        "tiou": [round(value, 9) for value in protocol.tious],
-        "duplicates": f"{protocol.duplicates}: {DUPLICATE_RULES[protocol.duplicates]}",
-        "outside": f"{protocol.outside}: {OUTSIDE_RULES[protocol.outside]}",
-        "ties": "equal scores in the file's order",
-        "source": protocol.source,
-        "annotation_format": annotations.format,
-    }
-
-
 def _metrics(
-    protocol: Protocol, pairs: detection.Overlaps, precision: NDArray[np.float64], scored: Ints
+    protocol: DetectionProtocol, pairs: detection.Overlaps, precision: NDArray[np.float64], scored: Ints
 ) -> dict[str, float]:
     means = precision.mean(axis=1)
     metrics = {"mAP": float(means.mean())}
-    metrics |= {f"mAP@{threshold_name(t)}": float(mean) for t, mean in zip(protocol.tious, means, strict=True)}
+    metrics |= {f"mAP@{threshold_name(t)}": float(mean) for t, mean in zip(protocol.tiou, means, strict=True)}
     for multiple in protocol.recall_multiples:
         recall = detection.recall_at(pairs, multiple)[:, scored].mean(axis=1)
         metrics[f"Recall@{multiple}x"] = float(recall.mean())
-        names = (f"Recall@{multiple}x@{threshold_name(t)}" for t in protocol.tious)
+        names = (f"Recall@{multiple}x@{threshold_name(t)}" for t in protocol.tiou)
         metrics |= dict(zip(names, recall.tolist(), strict=True))
     return metrics
 
 
 def _per_class(
-    protocol: Protocol,
+    protocol: DetectionProtocol,
     pairs: detection.Overlaps,
     precision: NDArray[np.float64],
     scored: Ints,
     classes: Sequence[str],
 ) -> dict[str, dict[str, float]]:
-    names = [f"AP@{threshold_name(t)}" for t in protocol.tious]
+    names = [f"AP@{threshold_name(t)}" for t in protocol.tiou]
     return {
         classes[label]: {
             "AP": float(precision[:, label].mean()),

@@ -12,7 +12,7 @@ from tal.errors import AnnotationError, ConfigError, TalError
 from tal.evaluation import evaluate
 from tal.segments import Segments
 
-CASES = Path(__file__).parents[2] / "../shared/cases/temporal"
+CASES = Path(__file__).parents[3] / "../shared/cases/temporal"
 needs_cases = pytest.mark.skipif(not CASES.exists(), reason="no shared/cases beside the checkout")
 
 OFFICIAL = [

@@ -1,0 +1,1 @@
+"""Kinds of tasks: what the protocol of each declares."""

@@ -1,0 +1,22 @@
+"""The files of one evaluation, with their hashes."""
+
+from pathlib import Path
+
+from tal.annotations import files
+
+
+class Inputs:
+    """Reads files and remembers the SHA-256 of each, as `hashes`: file -> hex digest."""
+
+    def __init__(self) -> None:
+        self.hashes: dict[str, str] = {}
+
+    def read(self, path: Path | str) -> bytes:
+        """The file's content.
+
+        Raises:
+            AnnotationError: missing, a folder, unreadable, empty, or a kind that is never read.
+        """
+        content = files.read_bytes(path)
+        self.hashes[str(path)] = files.sha256(content)
+        return content
