@@ -62,6 +62,7 @@ class Overlaps:
     Args:
         class_count: K.
         tious: (M,) thresholds.
+        order: (N,) the predictions' rows in the order in which they are judged.
         truth_label: (G,) classes of the ground truth.
         label: (N,) classes of the predictions, ascending; within a class the scores descend.
         group_rank: (N,) position of a prediction among those of its class and video, from 0.
@@ -72,6 +73,7 @@ class Overlaps:
 
     class_count: int
     tious: Floats
+    order: Ints
     truth_label: Ints
     label: Ints
     group_rank: Ints
@@ -97,7 +99,8 @@ def overlaps(truth: Rows, predictions: Rows, tious: ArrayLike, *, class_count: i
     """
     thresholds = np.atleast_1d(np.asarray(tious, np.float64))
     score = np.zeros(len(predictions)) if predictions.score is None else predictions.score
-    ordered = predictions[np.lexsort((-score, predictions.label))]
+    order = np.lexsort((-score, predictions.label))
+    ordered = predictions[order]
     video_count = 1 + max((int(rows.video_idx.max()) for rows in (truth, ordered) if len(rows)), default=0)
     truth_key = truth.label * video_count + truth.video_idx
     key = ordered.label * video_count + ordered.video_idx
@@ -109,6 +112,7 @@ def overlaps(truth: Rows, predictions: Rows, tious: ArrayLike, *, class_count: i
     return Overlaps(
         class_count=class_count,
         tious=thresholds,
+        order=order,
         truth_label=truth.label,
         label=ordered.label,
         group_rank=_rank_in_group(key),
@@ -138,14 +142,14 @@ def _pairs(truth: Rows, predictions: Rows, first: Ints, count: Ints, lowest: flo
         prediction = np.repeat(rows, count[rows])
         starts = np.cumsum(count[rows]) - count[rows]
         position = np.arange(len(prediction)) + np.repeat(first[rows] - starts, count[rows])
-        value = _toolkit_tiou(predictions[prediction], truth[position])
+        value = toolkit_tiou(predictions[prediction], truth[position])
         kept = value >= lowest
         found.append((prediction[kept], position[kept], value[kept]))
     prediction, position, value = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return prediction, position, value
 
 
-def _toolkit_tiou(first: Rows, second: Rows) -> Floats:
+def toolkit_tiou(first: Rows, second: Rows) -> Floats:
     """(N,) tIoU row by row; infinite where both lengths add up to nothing."""
     value = tiou(first.start_s, first.end_s, second.start_s, second.end_s, pairwise=False)
     union = (first.end_s - first.start_s) + (second.end_s - second.start_s)
@@ -153,7 +157,12 @@ def _toolkit_tiou(first: Rows, second: Rows) -> Floats:
 
 
 def matched(pairs: Overlaps, threshold: float) -> NDArray[np.bool_]:
-    """(N,) whether each prediction, in the order of `pairs`, takes an instance.
+    """(N,) whether each prediction, in the order of `pairs`, takes an instance."""
+    return taken(pairs, threshold) >= 0
+
+
+def taken(pairs: Overlaps, threshold: float) -> Ints:
+    """(N,) the instance that each prediction, in the order of `pairs`, takes; -1 for none.
 
     All predictions ask at once for their best instance; an instance keeps the one that is judged first, the others
     ask for their next. Since every instance prefers the same order, the outcome is that of judging one by one.
@@ -161,9 +170,9 @@ def matched(pairs: Overlaps, threshold: float) -> NDArray[np.bool_]:
     asked = np.flatnonzero(np.diff(pairs.pair_prediction, prepend=-1))
     asking = pairs.pair_prediction[asked]
     count = len(asking)
-    taken = np.zeros(len(pairs.label), bool)
+    instance = np.full(len(pairs.label), -1)
     if not count:
-        return taken
+        return instance
     above = np.add.reduceat(pairs.pair_tiou >= threshold, asked, dtype=np.int64)
     last = asked + above
     holder = np.full(len(pairs.truth_label), count)
@@ -176,8 +185,9 @@ def matched(pairs: Overlaps, threshold: float) -> NDArray[np.bool_]:
         free = np.unique(np.concatenate([free[holder[wanted] != free], displaced]))
         asked[free] += 1
         free = free[asked[free] < last[free]]
-    taken[asking[holder[holder < count]]] = True
-    return taken
+    held = np.flatnonzero(holder < count)
+    instance[asking[holder[held]]] = held
+    return instance
 
 
 def average_precision(pairs: Overlaps) -> Floats:
