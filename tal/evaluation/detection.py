@@ -1,30 +1,21 @@
 """Temporal detection: mAP, and Recall@kx where the protocol has it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tal.annotations.reading import parse_annotations
-from tal.annotations.records import Annotations, VideoRecord
-from tal.annotations.results import ResultTable, parse_table
-from tal.annotations.subsets import in_subset, listed
+from tal.annotations.records import Annotations
+from tal.annotations.results import ResultTable
 from tal.datasets.kinds.detection import DetectionProtocol
-from tal.errors import AnnotationError
 from tal.evaluation.inputs import Inputs
+from tal.evaluation.joining import join, read_annotations, read_predictions
 from tal.evaluation.result import Evaluation, threshold_name
-from tal.evaluation.tally import Tally, some
 from tal.metrics import detection
 from tal.segments import Segments
 
 Ints = NDArray[np.int64]
-
-_TOLERANCE_S = 1e-3
-_OTHER_SUBSET = "video of another subset"
-_NOT_ANNOTATED = "video not in the annotations"
 
 
 def run(
@@ -44,210 +35,36 @@ def run(
     Raises:
         TalError: files that cannot be read, an unknown subset, predictions with NaN, or nothing to evaluate.
     """
-    if not isinstance(annotations, Annotations):
-        annotations = parse_annotations(inputs.read(annotations), annotations)
-    if isinstance(predictions, Path | str):
-        source, table = str(predictions), parse_table(inputs.read(predictions), predictions)
-        if not len(table):
-            raise AnnotationError(f"{source} holds no predictions", expected="at least one", cause="a run that failed")
-    else:
-        source = "predictions"
-        table = predictions if isinstance(predictions, ResultTable) else ResultTable.from_segments(predictions)
-    return _Run(protocol, annotations, table, source).evaluation(inputs.hashes)
-
-
-@dataclass
-class _Run:
-    """One evaluation under way: rows are cut down step by step, each step counted."""
-
-    protocol: DetectionProtocol
-    annotations: Annotations
-    table: ResultTable
-    source: str
-    tally: Tally = field(default_factory=Tally)
-
-    def evaluation(self, inputs: Mapping[str, str]) -> Evaluation:
-        records = self._records()
-        truth, removed = self._truth(records)
-        judged, outside = self._judged(records, truth)
-        classes = self.annotations.classes
-        pairs = detection.overlaps(truth, judged, self.protocol.tiou, class_count=len(classes))
-        precision = detection.average_precision(pairs)
-        scored = np.flatnonzero(pairs.truth_count)
-        if self.protocol.class_count not in (None, len(scored)):
-            self.tally.warn(f"{len(scored)} classes have ground truth, the benchmark has {self.protocol.class_count}")
-        counts = self.tally.counts(
-            videos=records,
-            with_predictions={self.table.videos[video] for video in np.unique(self.table.video_idx)},
-            classes=len(scored),
-            ground_truth=len(truth),
-            duplicates_removed=removed,
-            predictions=len(self.table),
-            predictions_evaluated=len(judged),
-            predictions_outside=outside,
-        )
-        return Evaluation(
-            protocol=self.protocol.name,
-            title=self.protocol.title,
-            options=self.protocol.described() | {"annotation_format": self.annotations.format},
-            inputs=inputs,
-            counts=counts,
-            metrics=_metrics(self.protocol, pairs, precision[:, scored], scored),
-            per_class=_per_class(self.protocol, pairs, precision, scored, classes),
-            missing=self.tally.missing,
-            warnings=tuple(self.tally.warnings),
-        )
-
-    def _records(self) -> dict[str, VideoRecord]:
-        """The videos of the split, without those that the protocol excludes."""
-        chosen = in_subset(self.annotations, self.protocol.subset)
-        blocked = dict(self.protocol.excluded_videos)
-        for video in chosen:
-            if video in blocked:
-                self.tally.exclude(f"video {video}: {blocked[video]}", len(chosen[video].instances))
-        return {video: record for video, record in chosen.items() if video not in blocked}
-
-    def _truth(self, records: Mapping[str, VideoRecord]) -> tuple[detection.Rows, int]:
-        """(ground truth of the split, number of duplicates removed)."""
-        parts = [record.instances for record in records.values()]
-        rows = detection.Rows(
-            video_idx=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
-            label=_column([part.label for part in parts]).astype(np.int64),
-            start_s=_column([part.start_s for part in parts]),
-            end_s=_column([part.end_s for part in parts]),
-        )
-        kept = rows.label >= 0
-        self.tally.exclude("label unknown or missing", int((~kept).sum()))
-        for name, reason in self.protocol.excluded_classes:
-            if name in self.annotations.classes:
-                of_class = rows.label == self.annotations.classes.index(name)
-                self.tally.exclude(f"class {name}: {reason}", int((kept & of_class).sum()))
-                kept &= ~of_class
-        rows, removed = rows[kept], 0
-        if self.protocol.duplicates == "remove":
-            short = rows.end_s - rows.start_s < _TOLERANCE_S
-            self.tally.exclude(f"shorter than {_TOLERANCE_S:g} s (removed with the duplicates)", int(short.sum()))
-            rows = rows[~short]
-            duplicated = detection.duplicates(rows, tolerance_s=_TOLERANCE_S)
-            rows, removed = rows[~duplicated], int(duplicated.sum())
-        if not len(rows):
-            raise AnnotationError(
-                f"{self.annotations.source or 'annotations'}: no ground truth in {len(records)} videos "
-                f"of subset {self.protocol.subset or 'any'!r}",
-                expected="instances to evaluate against",
-                cause="the benchmark does not publish this split's labels" if records else "",
-                todo=f"choose another subset; there are {listed(self.annotations)}",
-            )
-        return rows, removed
-
-    def _judged(self, records: Mapping[str, VideoRecord], truth: detection.Rows) -> tuple[detection.Rows, int]:
-        """(the predictions that are judged, how many of them are on videos outside the split)."""
-        table = self.table
-        _refuse_nan(table, self.source)
-        position = {video: index for index, video in enumerate(records)}
-        video_idx = np.array([position.get(video, -1) for video in table.videos], np.int64)
-        foreign = np.flatnonzero(video_idx < 0)
-        video_idx[foreign] = len(records) + np.arange(len(foreign))
-        rows = detection.Rows(
-            video_idx=video_idx[table.video_idx],
-            label=self._labels()[table.label_idx],
-            start_s=table.start_s,
-            end_s=table.end_s,
-            score=table.score,
-        )
-        is_outside = rows.video_idx >= len(records)
-        if is_outside.all() and len(rows):
-            raise self._no_common_video(records)
-        self._tell_outside(is_outside)
-        kept = ~is_outside if self.protocol.outside == "drop" else np.ones(len(rows), bool)
-        has_truth = np.bincount(truth.label, minlength=len(self.annotations.classes) + 2) > 0
-        excluded = {name for name, _ in self.protocol.excluded_classes}
-        barred = np.array([name in excluded for name in self.annotations.classes] + [False, False])
-        for reason, wrong in (
-            ("no class", rows.label == -1),
-            ("class not in the annotations", rows.label == -2),
-            ("class excluded by the protocol", (rows.label >= 0) & barred[rows.label]),
-            ("class without ground truth in the subset", (rows.label >= 0) & ~has_truth[rows.label]),
-        ):
-            self.tally.drop(reason, int((kept & wrong).sum()))
-            kept &= ~wrong
-        return rows[kept], int((kept & is_outside).sum())
-
-    def _labels(self) -> Ints:
-        """Class index of each of the table's labels (-2 where the annotations lack it), and -1 at the end for none."""
-        if len(self.table) and not self.table.labels:
-            raise AnnotationError(
-                f"{self.source}: none of its {len(self.table)} predictions has a label",
-                expected="a class name in every prediction",
-                cause="proposals, or a file that names its classes by another key",
-            )
-        index = {name: position for position, name in enumerate(self.annotations.classes)}
-        if self.table.by_id or not any(label in index for label in self.table.labels):
-            index = _by_label_id(self.annotations) or index
-        labels = [index.get(label, -2) for label in self.table.labels]
-        if labels and max(labels) < 0:
-            raise AnnotationError(
-                f"{self.source}: none of its {len(labels)} classes is in the annotations: {some(self.table.labels)}",
-                expected=f"classes such as {some(self.annotations.classes)}",
-                cause="predictions of another benchmark, or other names for its classes",
-            )
-        return np.array([*labels, -1], np.int64)
-
-    def _tell_outside(self, is_outside: NDArray[np.bool_]) -> None:
-        known = self.annotations.videos
-        for reason, wanted in ((_NOT_ANNOTATED, False), (_OTHER_SUBSET, True)):
-            of_kind = np.array([(video in known) == wanted for video in self.table.videos], bool)
-            of_rows = is_outside & (of_kind[self.table.video_idx] if len(of_kind) else is_outside)
-            if not of_rows.any():
-                continue
-            count = int(of_rows.sum())
-            videos = [self.table.videos[video] for video in np.unique(self.table.video_idx[of_rows])]
-            if self.protocol.outside == "drop":
-                self.tally.drop(reason, count)
-                fate = "are left out"
-            else:
-                fate = "count as false positives, as in the ActivityNet toolkit; outside=drop leaves them out"
-            self.tally.warn(f"{count} predictions on {len(videos)} videos ({reason}: {some(videos)}) {fate}")
-
-    def _no_common_video(self, records: Mapping[str, VideoRecord]) -> AnnotationError:
-        elsewhere = {
-            self.annotations.videos[video].subset for video in self.table.videos if video in self.annotations.videos
-        }
-        return AnnotationError(
-            f"{self.source}: all {len(self.table)} predictions are on {len(self.table.videos)} videos that are not in "
-            f"subset {self.protocol.subset or 'any'!r}: {some(self.table.videos)}",
-            expected=f"videos such as {some(list(records))}",
-            cause=f"they are of subset {' and '.join(sorted(elsewhere))}"
-            if elsewhere
-            else "ids written in another way",
-            todo="choose the subset" if elsewhere else "use the annotations' ids in the predictions",
-        )
-
-
-def _column(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return np.concatenate(parts) if parts else np.empty(0)
-
-
-def _by_label_id(annotations: Annotations) -> dict[str, int]:
-    """`label_id` as text -> class index, for annotations that give ids."""
-    found: dict[str, int] = {}
-    for record in annotations.videos.values():
-        ids = record.instances.extra.get("label_id", np.empty(0))
-        found |= {str(label_id): int(label) for label_id, label in zip(ids, record.instances.label, strict=False)}
-    return found
-
-
-def _refuse_nan(table: ResultTable, source: str) -> None:
-    for name, column in (("score", table.score), ("start", table.start_s), ("end", table.end_s)):
-        rows = np.flatnonzero(np.isnan(column))
-        if len(rows):
-            raise AnnotationError(
-                f"{source}: {len(rows)} predictions with {name} NaN, the first on video "
-                f"{table.videos[table.video_idx[rows[0]]]!r}",
-                expected="numbers",
-                cause="a training run that diverged" if name == "score" else "",
-                todo="look at the model's output; such predictions cannot be ranked or placed",
-            )
+    annotations = read_annotations(annotations, inputs)
+    table, source = read_predictions(predictions, inputs)
+    joined = join(protocol, annotations, table, source)
+    classes, tally = annotations.classes, joined.tally
+    pairs = detection.overlaps(joined.truth, joined.predictions, protocol.tiou, class_count=len(classes))
+    precision = detection.average_precision(pairs)
+    scored = np.flatnonzero(pairs.truth_count)
+    if protocol.class_count not in (None, len(scored)):
+        tally.warn(f"{len(scored)} classes have ground truth, the benchmark has {protocol.class_count}")
+    counts = tally.counts(
+        videos=joined.records,
+        with_predictions={table.videos[video] for video in np.unique(table.video_idx)},
+        classes=len(scored),
+        ground_truth=len(joined.truth),
+        duplicates_removed=joined.duplicates_removed,
+        predictions=len(table),
+        predictions_evaluated=len(joined.predictions),
+        predictions_outside=joined.outside,
+    )
+    return Evaluation(
+        protocol=protocol.name,
+        title=protocol.title,
+        options=protocol.described() | {"annotation_format": annotations.format},
+        inputs=inputs.hashes,
+        counts=counts,
+        metrics=_metrics(protocol, pairs, precision[:, scored], scored),
+        per_class=_per_class(protocol, pairs, precision, scored, classes),
+        missing=tally.missing,
+        warnings=tuple(tally.warnings),
+    )
 
 
 def _metrics(

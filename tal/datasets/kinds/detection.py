@@ -31,6 +31,7 @@ class DetectionProtocol(Protocol):
         excluded_videos: id -> why.
         excluded_classes: name -> why; their ground truth and predictions are left out, and counted.
         class_count: Classes of the published set, to notice a partial file; None if open.
+        duplicate_tolerance_s: How far the ends of duplicates may be apart.
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.detection:run"
@@ -44,6 +45,7 @@ class DetectionProtocol(Protocol):
     excluded_videos: tuple[tuple[str, str], ...] = ()
     excluded_classes: tuple[tuple[str, str], ...] = ()
     class_count: int | None = None
+    duplicate_tolerance_s: float = 1e-3
 
     def __post_init__(self) -> None:
         check_thresholds("tIoU", self.tiou)
