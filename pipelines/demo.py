@@ -14,7 +14,7 @@ from tal.annotations.records import Annotations
 from tal.annotations.results import read_results
 from tal.errors import TalError
 from tal.evaluation import Evaluation, evaluate
-from tal.pipelines.evaluate import show
+from tal.pipelines.evaluation_tables import show
 from tal.pipelines.localize import PREDICTIONS, localize
 from tal.pipelines.reporting import Shown, build_report
 from tal.playground.dataset import generate

@@ -1,20 +1,52 @@
 """A function's signature and docstring as a command line: the words that a person types become its arguments.
 
 Parameters before the `*` are words in their place, the others are options. `X | None` may be left out, `list[X]` takes
-one or more words, `Literal` lists its values, a `bool` that is off by default is a flag. Help comes from the docstring.
+one or more words, `tuple[X, ...]` words or numbers with commas between them, `Literal` lists its values, a `bool` that
+is off by default is a flag. Help comes from the docstring. A function that takes `**options` gets those that the
+caller of `parse` names, fields of a dataclass.
 """
 
 import argparse
 import inspect
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from tal.errors import ConfigError
 
 LEVELS = ("debug", "info", "warning", "error")
 
 
-def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Fields:
+    """Further options of a command: fields of a dataclass, which declares their types and describes them.
+
+    Args:
+        owner: Whose options they are, for the help.
+        of: The dataclass.
+        names: The fields.
+        defaults: Field -> what it is if not given, for the help.
+        choices: Field -> the values that it may have, where the type does not say.
+    """
+
+    owner: str
+    of: type
+    names: Sequence[str]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def parse(
+    function: Callable[..., Any], name: str, words: Sequence[str], further: Fields | None = None
+) -> dict[str, Any]:
     """The function's arguments, and "log_level", from the words of a command line.
+
+    Args:
+        function: What the command calls.
+        name: The command.
+        words: What was typed after it.
+        further: Options for a function that takes `**options`; those that are not given are left out.
 
     Raises:
         SystemExit: code 2 after a message about a wrong word, code 0 after --help.
@@ -29,28 +61,67 @@ def parse(function: Callable[..., Any], name: str, words: Sequence[str]) -> dict
     )
     hints, described = get_type_hints(function), _described(documentation)
     for parameter in inspect.signature(function).parameters.values():
-        about = described.get(parameter.name, "").replace("%", "%%")
-        _add(parser, parameter, hints[parameter.name], about)
+        if parameter.kind is not parameter.VAR_KEYWORD:
+            _add(parser, parameter, hints[parameter.name], described.get(parameter.name, ""))
+    if further is not None:
+        _add_fields(parser, further)
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="What is told while it runs.")
     given = vars(parser.parse_args(_with_dashes(words)))
-    return {key: None if value == [] else value for key, value in given.items()}
+    kept = {key: None if value == [] else value for key, value in given.items()}
+    return {key: value for key, value in kept.items() if value is not argparse.SUPPRESS}
 
 
-def _add(parser: argparse.ArgumentParser, parameter: inspect.Parameter, hint: Any, about: str) -> None:
+def _add_fields(parser: argparse.ArgumentParser, further: Fields) -> None:
+    """The fields as a group of their own; what is not given does not appear among the arguments."""
+    group = parser.add_argument_group(f"options of {further.owner}") if further.names else parser
+    hints, described = get_type_hints(further.of), _all_described(further.of)
+    for name in further.names:
+        parameter = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=argparse.SUPPRESS)
+        about, default = described.get(name, ""), further.defaults.get(name)
+        if default not in (None, "", False, ()):
+            shown = " ".join(f"{each:g}" if isinstance(each, float) else str(each) for each in _many(default))
+            about += f" (default: {shown})"
+        _add(group, parameter, hints[name], about, further.choices.get(name))
+
+
+def _many(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _all_described(of: type) -> dict[str, str]:
+    """`_described` of a class and of those that it extends."""
+    found: dict[str, str] = {}
+    for each in reversed(of.__mro__):
+        found |= _described(inspect.cleandoc(each.__doc__ or ""))
+    return found
+
+
+def _add(
+    parser: argparse._ActionsContainer,
+    parameter: inspect.Parameter,
+    hint: Any,
+    about: str,
+    choices: Sequence[str] | None = None,
+) -> None:
     """One parameter as a word in its place, or as an option."""
     option = parameter.kind is parameter.KEYWORD_ONLY
     required = parameter.default is parameter.empty
     default = None if required else parameter.default
-    if hint is bool and option and default is False:
-        parser.add_argument(_dashed(parameter.name), action="store_true", help=about)
+    about = about.replace("%", "%%")
+    if hint is bool and option and default in (False, argparse.SUPPRESS):
+        parser.add_argument(_dashed(parameter.name), action="store_true", help=about, default=default)
         return
-    if default not in (None, ""):
+    if default not in (None, "", argparse.SUPPRESS):
         about += f" (default: {default})"
     given: dict[str, Any] = {"help": about, **_kind(hint), "default": default}
+    if choices:
+        given |= {"choices": choices}
     if option:
         given |= {"required": required, "dest": parameter.name}
         if "choices" not in given:
             given["metavar"] = _metavar(given["type"])
+        if given.get("action") is _Listed:
+            given |= {"type": str, "element": _kind(hint)["type"]}
         parser.add_argument(_dashed(parameter.name), **given)
         return
     if not required:
@@ -69,9 +140,36 @@ def _kind(hint: Any) -> dict[str, Any]:
         return _kind(inner[0])
     if get_origin(hint) is list:
         return {**_kind(get_args(hint)[0]), "nargs": "+"}
+    if get_origin(hint) is tuple:
+        return {"type": get_args(hint)[0], "nargs": "+", "action": _Listed}
     if get_origin(hint) is Literal:
         return {"type": type(get_args(hint)[0]), "choices": get_args(hint)}
     return {"type": hint}
+
+
+class _Listed(argparse.Action):
+    """Words that may each hold several values, with commas between them: 0.5 0.75 or 0.5,0.75."""
+
+    def __init__(self, *, element: Callable[[str], Any], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.element = element
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        parts = [part.strip() for word in values for part in word.strip("[]").split(",") if part.strip()]
+        try:
+            found = tuple(self.element(part) for part in parts)
+        except ValueError:
+            kind = {"float": "numbers", "int": "whole numbers"}.get(self.element.__name__, "values")
+            raise ConfigError(
+                f"{option_string} {' '.join(values)}", expected=f"{kind}, as 0.5 0.75 or 0.5,0.75"
+            ) from None
+        setattr(namespace, self.dest, found)
 
 
 def _metavar(kind: Any) -> str:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 TAL = ROOT / "tal"
 
 LAYERS = [
-    ["version", "atomic", "errors", "device", "registry", "segments", "timeline", "boxes", "console"],
+    ["version", "atomic", "errors", "device", "registry", "segments", "timeline", "boxes", "console", "arguments"],
     ["ops"],
     ["video", "audio", "annotations"],
     ["backbones"],
@@ -24,13 +24,13 @@ LAYERS = [
     ["diagnosis"],
     ["localization", "playground", "report"],
     ["pipelines"],
-    ["arguments", "cli", "__main__"],
+    ["cli", "__main__"],
 ]
 HEIGHT = {room: height for height, rooms in enumerate(LAYERS) for room in rooms}
 LEAVES = set(LAYERS[0])
 
 # Rooms on one line that may use each other, in one direction: (from, to).
-NEIGHBOURS = {("__main__", "cli"), ("cli", "arguments")}
+NEIGHBOURS = {("__main__", "cli")}
 
 
 def _rooms_of_tal():

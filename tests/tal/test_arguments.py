@@ -1,11 +1,13 @@
 """Signatures as command lines."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from tal.arguments import parse
+from tal.arguments import Fields, parse
+from tal.errors import ConfigError
 
 
 def example(inputs: list[Path], *, out: Path = Path("x"), retry_failed: bool = False, rate: float | None = None) -> int:
@@ -75,3 +77,63 @@ def test_what_a_command_line_cannot_give_is_refused():
 
     with pytest.raises(TypeError, match="cannot be given"):
         parse(odd, "odd", [])
+
+
+@dataclass
+class Base:
+    """What all have.
+
+    Args:
+        rule: How.
+    """
+
+    rule: Literal["strict", "loose"] = "strict"
+
+
+@dataclass
+class Rules(Base):
+    """One kind.
+
+    Args:
+        tiou: Thresholds.
+        exact: To the digit.
+        table: A file,
+            as text.
+    """
+
+    tiou: tuple[float, ...] = (0.5, 0.75)
+    exact: bool = False
+    table: Path | None = None
+
+
+def open_ended(name: str, **options: object) -> None:
+    """Takes what the name says."""
+
+
+RULES = Fields(owner="rules", of=Rules, names=("rule", "tiou", "exact", "table"), defaults={"tiou": (0.5, 0.75)})
+
+
+def test_fields_of_a_dataclass_become_options():
+    words = ["x", "--tiou", "0.5,0.6", "0.7", "--rule", "loose", "--exact", "--table", "a.txt"]
+    values = parse(open_ended, "open", words, RULES)
+    assert values["tiou"] == (0.5, 0.6, 0.7)
+    assert (values["rule"], values["exact"], values["table"]) == ("loose", True, Path("a.txt"))
+
+
+def test_fields_that_are_not_given_are_left_out():
+    assert set(parse(open_ended, "open", ["x"], RULES)) == {"name", "log_level"}
+
+
+def test_help_of_fields_comes_from_the_dataclass_and_its_base(capsys):
+    with pytest.raises(SystemExit):
+        parse(open_ended, "open", ["--help"], RULES)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Thresholds. (default: 0.5 0.75)" in shown
+    assert "How." in shown
+    assert "A file, as text." in shown
+
+
+@pytest.mark.parametrize("words", [["--tiou", "half"], ["--tiou", "0.5;0.6"]])
+def test_wrong_numbers_are_told_with_the_option(words):
+    with pytest.raises(ConfigError, match="--tiou"):
+        parse(open_ended, "open", ["x", *words], RULES)
