@@ -11,11 +11,12 @@ tIoU the later instance. Where prediction and instance of one video both have no
 which its comparisons take for the best match: that is kept, since ActivityNet's published ground truth has such rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tal.metrics.precision import interpolated_ap
 from tal.segments import tiou
 
 Floats = NDArray[np.float64]
@@ -65,6 +66,7 @@ class Overlaps:
         order: (N,) the predictions' rows in the order in which they are judged.
         truth_label: (G,) classes of the ground truth.
         label: (N,) classes of the predictions, ascending; within a class the scores descend.
+        score: (N,) their scores.
         group_rank: (N,) position of a prediction among those of its class and video, from 0.
         group_size: (N,) number of instances of its class in its video.
         pair_prediction, pair_truth, pair_tiou: (P,) the overlaps of at least the lowest threshold; those of one
@@ -76,6 +78,7 @@ class Overlaps:
     order: Ints
     truth_label: Ints
     label: Ints
+    score: Floats
     group_rank: Ints
     group_size: Ints
     pair_prediction: Ints
@@ -88,7 +91,9 @@ class Overlaps:
         return np.bincount(self.truth_label, minlength=self.class_count)
 
 
-def overlaps(truth: Rows, predictions: Rows, tious: ArrayLike, *, class_count: int) -> Overlaps:
+def overlaps(
+    truth: Rows, predictions: Rows, tious: ArrayLike, *, class_count: int, union_margin_s: float = 0.0
+) -> Overlaps:
     """Sort the predictions and find the overlaps, in time and memory linear in the rows (times instances per group).
 
     Args:
@@ -96,10 +101,10 @@ def overlaps(truth: Rows, predictions: Rows, tious: ArrayLike, *, class_count: i
         predictions: With scores.
         tious: (M,) thresholds.
         class_count: K; labels are below it.
+        union_margin_s: Added to every union, as MCG-NJU/PointTAD (datasets/evaluate.py) does to avoid 0/0.
     """
     thresholds = np.atleast_1d(np.asarray(tious, np.float64))
-    score = np.zeros(len(predictions)) if predictions.score is None else predictions.score
-    order = np.lexsort((-score, predictions.label))
+    order = np.lexsort((-_scores(predictions), predictions.label))
     ordered = predictions[order]
     video_count = 1 + max((int(rows.video_idx.max()) for rows in (truth, ordered) if len(rows)), default=0)
     truth_key = truth.label * video_count + truth.video_idx
@@ -107,7 +112,9 @@ def overlaps(truth: Rows, predictions: Rows, tious: ArrayLike, *, class_count: i
     by_key = np.argsort(truth_key, kind="stable")
     first = np.searchsorted(truth_key[by_key], key, "left")
     group_size = np.searchsorted(truth_key[by_key], key, "right") - first
-    prediction, position, value = _pairs(truth[by_key], ordered, first, group_size, float(thresholds.min()))
+    prediction, position, value = _pairs(
+        truth[by_key], ordered, first, group_size, float(thresholds.min()), union_margin_s
+    )
     best_first = np.lexsort((-by_key[position], -value, prediction))
     return Overlaps(
         class_count=class_count,
@@ -115,12 +122,17 @@ def overlaps(truth: Rows, predictions: Rows, tious: ArrayLike, *, class_count: i
         order=order,
         truth_label=truth.label,
         label=ordered.label,
+        score=_scores(ordered),
         group_rank=_rank_in_group(key),
         group_size=group_size,
         pair_prediction=prediction[best_first],
         pair_truth=by_key[position[best_first]],
         pair_tiou=value[best_first],
     )
+
+
+def _scores(rows: Rows) -> Floats:
+    return np.zeros(len(rows)) if rows.score is None else rows.score
 
 
 def _rank_in_group(key: Ints) -> Ints:
@@ -132,7 +144,9 @@ def _rank_in_group(key: Ints) -> Ints:
     return rank
 
 
-def _pairs(truth: Rows, predictions: Rows, first: Ints, count: Ints, lowest: float) -> tuple[Ints, Ints, Floats]:
+def _pairs(
+    truth: Rows, predictions: Rows, first: Ints, count: Ints, lowest: float, union_margin_s: float
+) -> tuple[Ints, Ints, Floats]:
     """(prediction, truth, tIoU) of the pairs that share class and video and overlap by `lowest`; bounded memory."""
     candidates = np.flatnonzero(count)
     ends = np.cumsum(count[candidates])
@@ -192,27 +206,95 @@ def taken(pairs: Overlaps, threshold: float) -> Ints:
 
 def average_precision(pairs: Overlaps) -> Floats:
     """(M, K) AP per threshold and class; NaN for classes without instances, 0 for those without predictions."""
-    found = np.array([matched(pairs, threshold) for threshold in pairs.tious]).reshape(len(pairs.tious), -1)
+    return _per_class_ap(pairs, np.array([matched(pairs, threshold) for threshold in pairs.tious]))
+
+
+def _per_class_ap(pairs: Overlaps, found: NDArray[np.bool_]) -> Floats:
+    """(M, K) AP; `found` is (M, N), in the order of `pairs`."""
+    found = found.reshape(len(pairs.tious), -1)
     bounds = np.searchsorted(pairs.label, np.arange(pairs.class_count + 1))
     result = np.full((len(pairs.tious), pairs.class_count), np.nan)
     for label, instances in enumerate(pairs.truth_count):
         if instances:
-            result[:, label] = _interpolated(found[:, bounds[label] : bounds[label + 1]], int(instances))
+            result[:, label] = interpolated_ap(found[:, bounds[label] : bounds[label + 1]], instances)
     return result
 
 
-def _interpolated(found: NDArray[np.bool_], instances: int) -> Floats:
-    """(M,) area under the interpolated precision-recall curve; `found` is (M, n), highest score first."""
-    precision = np.cumsum(found, axis=1) / np.arange(1, found.shape[1] + 1)
-    highest_from_here = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    return (highest_from_here * found).sum(axis=1) / instances
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TieBounds:
+    """How much average precision depends on the order of equal scores.
+
+    Args:
+        lowest, highest: (M, K) AP under an unlucky and a lucky order; NaN for classes without instances.
+        tied: Predictions that share their class and score with another.
+        competing: Those of them that can take an instance which another of the same score can take too. With none,
+            `lowest` and `highest` are the extremes over all orders; otherwise both are reached by some order and the
+            AP in the order of the rows lies between them, but the extremes can lie further out.
+    """
+
+    lowest: Floats
+    highest: Floats
+    tied: int
+    competing: int
 
 
-def recall_at(pairs: Overlaps, multiple: int) -> Floats:
+def tie_bounds(pairs: Overlaps) -> TieBounds:
+    """AP when, among equal scores, those that take an instance come last, and when they come first.
+
+    Coming first never changes what is taken: what stays without an instance finds none free later either. Coming last
+    can, so that what overlaps no instance comes first, and the matching is done anew in that order; the lower of that
+    and of the order of the rows is told.
+    """
+    tie = np.cumsum((np.diff(pairs.label, prepend=-1) != 0) | (np.diff(pairs.score, prepend=np.nan) != 0))
+    size = np.bincount(tie, minlength=1) if len(tie) else np.zeros(1, np.int64)
+    rows, lowest, highest = [], [], []
+    for threshold in pairs.tious:
+        found = matched(pairs, threshold)
+        hopeful = np.zeros(len(found), bool)
+        hopeful[pairs.pair_prediction[pairs.pair_tiou >= threshold]] = True
+        unlucky = np.lexsort((found, hopeful, tie))
+        rows.append(found)
+        lowest.append(matched(_reordered(pairs, unlucky), threshold))
+        highest.append(found[np.lexsort((~found, tie))])
+    usual = _per_class_ap(pairs, np.array(rows))
+    claim = tie[pairs.pair_prediction] * max(len(pairs.truth_label), 1) + pairs.pair_truth
+    _, inverse, claims = np.unique(claim, return_inverse=True, return_counts=True)
+    return TieBounds(
+        lowest=np.fmin(usual, _per_class_ap(pairs, np.array(lowest))),
+        highest=np.fmax(usual, _per_class_ap(pairs, np.array(highest))),
+        tied=int((size[tie] > 1).sum()) if len(tie) else 0,
+        competing=len(np.unique(pairs.pair_prediction[claims[inverse] > 1])),
+    )
+
+
+def _reordered(pairs: Overlaps, order: Ints) -> Overlaps:
+    """The same overlaps with the predictions judged in another order, which stays within their classes."""
+    position = np.empty(len(order), np.int64)
+    position[order] = np.arange(len(order))
+    prediction = position[pairs.pair_prediction]
+    by_prediction = np.argsort(prediction, kind="stable")
+    return replace(
+        pairs,
+        score=pairs.score[order],
+        group_rank=pairs.group_rank[order],
+        group_size=pairs.group_size[order],
+        pair_prediction=prediction[by_prediction],
+        pair_truth=pairs.pair_truth[by_prediction],
+        pair_tiou=pairs.pair_tiou[by_prediction],
+    )
+
+
+def recall_at(pairs: Overlaps, multiple: int, *, strict: bool = False) -> Floats:
     """(M, K) share of instances overlapped by their video's best `multiple` x (instances of the class) predictions.
 
     Recall@kx of ActionFormer's evaluator (`compute_topkx_recall_detection`), used for Ego4D-MQ: an instance counts once
     however many predictions overlap it, and a prediction may serve several. NaN for classes without instances.
+
+    Args:
+        pairs: From `overlaps`.
+        multiple: k.
+        strict: The tIoU has to be above the threshold, as in Ego4D's own evaluator (EGO4D/episodic-memory,
+            MQ/Evaluation/ego4d/get_retrieval_performance.py), not just reach it.
     """
     prediction = pairs.pair_prediction
     admitted = pairs.group_rank[prediction] < multiple * pairs.group_size[prediction]
@@ -221,7 +303,8 @@ def recall_at(pairs: Overlaps, multiple: int) -> Floats:
     counts = pairs.truth_count
     for row, threshold in enumerate(pairs.tious):
         hit = np.zeros(len(pairs.truth_label), bool)
-        hit[pairs.pair_truth[admitted & (pairs.pair_tiou >= threshold)]] = True
+        above = pairs.pair_tiou > threshold if strict else pairs.pair_tiou >= threshold
+        hit[pairs.pair_truth[admitted & above]] = True
         hits = np.bincount(pairs.truth_label[hit], minlength=pairs.class_count)
         result[row, counts > 0] = hits[counts > 0] / counts[counts > 0]
     return result
