@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tal.checkpoints import read_checkpoint
 from tal.errors import ConfigError, PackageError
 
 _LOG = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def convert(
 
     written = _read_yaml(config)
     settings = original_settings(written)
-    weights, which = read_checkpoint(checkpoint)
+    weights, which = read_original(checkpoint)
     names = _numbered(settings["dataset"]["num_classes"]) if classes is None else read_classes(classes)
     model = ActionFormer(actionformer_config(settings, names, stream=stream))
     load_original(model, weights)
@@ -70,34 +71,15 @@ def convert(
     _LOG.info("%s: %s of %s, %d classes", out, which, checkpoint.name, len(names))
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Any], str]:
+def read_original(path: Path) -> tuple[dict[str, Any], str]:
     """The weights in an original checkpoint, without the prefix "module.", and the name of the entry they are from.
 
     Raises:
         PackageError: no such file, not a checkpoint, objects other than tensors in it, or no weights.
     """
-    import pickle
-
     import torch
 
-    if not path.is_file():
-        raise PackageError(f"checkpoint {path} does not exist")
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        raise PackageError(
-            f"{path} cannot be read as a checkpoint: {(str(error) or type(error).__name__).splitlines()[0]}",
-            expected="a file that torch.save wrote, with tensors and plain values only",
-            cause="a damaged file, or one that holds other Python objects, which are never unpickled",
-        ) from error
+    found = read_checkpoint(path)
     which = next((k for k in ("state_dict_ema", "state_dict") if isinstance(found, dict) and found.get(k)), None)
     if which is None:
         keys = ", ".join(sorted(map(str, found))[:8]) if isinstance(found, dict) else type(found).__name__

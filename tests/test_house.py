@@ -13,7 +13,19 @@ ROOT = Path(__file__).parents[1]
 TAL = ROOT / "tal"
 
 LAYERS = [
-    ["version", "atomic", "errors", "device", "registry", "segments", "timeline", "boxes", "console", "arguments"],
+    [
+        "version",
+        "atomic",
+        "errors",
+        "device",
+        "registry",
+        "segments",
+        "timeline",
+        "boxes",
+        "console",
+        "arguments",
+        "checkpoints",
+    ],
     ["ops"],
     ["video", "audio", "annotations"],
     ["backbones"],

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from tal.checkpoints import read_checkpoint
 from tal.errors import TalError
 
 _LOG = logging.getLogger(__name__)
@@ -100,39 +100,10 @@ def downloading(name: str) -> Iterator[None]:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise TalError(f"weights {path}: no such file", expected="a file, or --weights random")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file as load_safetensors
-
-            return load_safetensors(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        LookupError,
-        OSError,
-        _safetensors_error(),
-    ) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise TalError(
-            f"weights {path} cannot be read: {type(error).__name__}: {reason}",
-            expected="a .safetensors file, or tensors saved by torch.save",
-            cause="a damaged file, or Python objects pickled into it, which could run foreign code",
-        ) from error
+    content = read_checkpoint(path)
     for key in ("state_dict", "model_state", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise TalError(f"weights {path} hold a {type(content).__name__}", expected="a dict of tensors")
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
-
-
-def _safetensors_error() -> type[Exception]:
-    from safetensors import SafetensorError
-
-    error: type[Exception] = SafetensorError
-    return error

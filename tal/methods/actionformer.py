@@ -6,18 +6,15 @@ Details as in the reference implementation happyharrycn/actionformer_release, wh
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tal.errors import ConfigError
+from tal.methods.actionformer_config import ActionFormerConfig, require
 from tal.methods.base import Batch, Inputs, Method
 from tal.modules.attention import TransformerBlock
 from tal.modules.heads import ClassificationHead, RegressionHead
@@ -26,218 +23,9 @@ from tal.modules.losses import RunningNormalizer, diou_loss, sigmoid_focal_loss
 from tal.modules.masked import downsample_mask
 from tal.modules.positions import SinusoidPositions
 from tal.modules.pyramid import LevelNorms, TopDownPyramid
-from tal.ops.nms import NmsConfig, suppress
+from tal.ops.nms import suppress
 from tal.ops.points import assign_points, best_proposals, pyramid_points
 from tal.segments import Segments
-
-
-@dataclass(frozen=True, kw_only=True)
-class ActionFormerConfig:
-    """Settings of an ActionFormer. Most likely changed: `train_snippets`, `width`, `window`, `branch_layers`.
-
-    Args:
-        streams: Feature stream -> its width; taken from the data if empty.
-        classes: Class names; taken from the data if empty.
-        train_snippets: T that training windows are padded to, and that the position table covers.
-        resize: Features are interpolated to `train_snippets` instead of cut and padded.
-        standardize: The trainer sets mean and deviation of every channel before training.
-        class_agnostic: One output, action or not; a detection gets its class from video-level scores.
-        projection: Stream -> width of a 1x1 convolution of its own; their sum is `width`. None: streams as they are.
-        width: C of the network.
-        heads: Attention heads.
-        embed_layers, stem_layers: Convolutions, and transformer blocks before the first subsampling.
-        branch_layers: Transformer blocks that halve T; the pyramid has one level more.
-        embed_kernel: Kernel of the embedding convolutions.
-        window: Snippets that a query sees, odd, at all levels or per level; 0 for all of them.
-        absolute_positions: Add sinusoid positions.
-        relative_positions: Learn a bias per relative position where attention is windowed.
-        dropout, drop_path: In transformer blocks: of activations, of whole residual paths.
-        neck: "identity", or "top_down" to add coarse levels to finer ones.
-        neck_width, head_width: C of the neck's output and of the heads' hidden layers; None for `width`.
-        head_layers, head_kernel: Convolutions of a head, their kernel.
-        regression_ranges: Per level, shortest and longest distance from a point to the farther end of its instance, in
-            snippets; None for 0 to 4, 4 to 8, 8 to 16, ... and no limit on the last level.
-        multiple_of: Videos longer than `train_snippets` are padded to a multiple of this; None for the original's rule.
-        center_sampling: "radius": only points near an instance's centre answer for it; "none": all points inside.
-        center_radius: In strides of the level.
-        prior_prob: What an untrained classifier gives.
-        empty_classes: Classes without training instances, whose probability starts near zero.
-        init_loss_norm: First value of the running number of positives.
-        label_smoothing: In [0, 1).
-        loss_weight: Of the regression loss; 0 or less balances it with the classification loss.
-        score_threshold: Points with lower scores propose nothing.
-        candidates_per_level: Best (point, class) pairs that go on to suppression.
-        min_length_snippets: Shorter proposals are dropped.
-        nms: How candidates become detections.
-        fusion_classes: With video-level class scores, every detection is given to that many best classes.
-        fusion_proposals: Detections kept before that.
-
-    Raises:
-        ConfigError: settings outside their range, or that contradict each other.
-    """
-
-    streams: dict[str, int] = field(default_factory=dict)
-    classes: tuple[str, ...] = ()
-    train_snippets: int = 2304
-    resize: bool = False
-    standardize: bool = False
-    class_agnostic: bool = False
-
-    projection: dict[str, int] | None = None
-    width: int = 512
-    heads: int = 4
-    embed_layers: int = 2
-    stem_layers: int = 2
-    branch_layers: int = 5
-    embed_kernel: int = 3
-    window: int | tuple[int, ...] = 19
-    absolute_positions: bool = False
-    relative_positions: bool = False
-    dropout: float = 0.0
-    drop_path: float = 0.1
-    neck: Literal["identity", "top_down"] = "identity"
-    neck_width: int | None = None
-    head_width: int | None = None
-    head_layers: int = 3
-    head_kernel: int = 3
-    regression_ranges: tuple[tuple[float, float], ...] | None = None
-    multiple_of: int | None = None
-
-    center_sampling: Literal["radius", "none"] = "radius"
-    center_radius: float = 1.5
-    prior_prob: float = 0.01
-    empty_classes: tuple[str, ...] = ()
-    init_loss_norm: float = 100.0
-    label_smoothing: float = 0.0
-    loss_weight: float = 1.0
-
-    score_threshold: float = 0.001
-    candidates_per_level: int = 2000
-    min_length_snippets: float = 0.05
-    nms: NmsConfig = field(default_factory=NmsConfig)
-    fusion_classes: int = 2
-    fusion_proposals: int = 200
-
-    def __post_init__(self) -> None:
-        for name, lowest in _LOWEST.items():
-            value = getattr(self, name)
-            _require(value is None or value >= lowest, f"{name} of {value}", f"at least {lowest}")
-        for name in ("dropout", "drop_path", "label_smoothing", "score_threshold"):
-            _require(0 <= getattr(self, name) < 1, f"{name} of {getattr(self, name)}", "a number in [0, 1)")
-        _require(0 < self.prior_prob < 1, f"prior_prob of {self.prior_prob}", "a number in (0, 1)")
-        _require(self.width % self.heads == 0, f"width {self.width} with {self.heads} heads", "a multiple of heads")
-        for name in ("embed_kernel", "head_kernel"):
-            _require(getattr(self, name) % 2 == 1, f"{name} of {getattr(self, name)}", "an odd number")
-        _require(self.neck in ("identity", "top_down"), f"neck {self.neck!r}", '"identity" or "top_down"')
-        _require(
-            self.center_sampling in ("radius", "none"),
-            f"center_sampling {self.center_sampling!r}",
-            '"radius" or "none"',
-        )
-        self._check_levels()
-        self._check_data()
-
-    def _check_levels(self) -> None:
-        windows = self.windows
-        _require(len(windows) == self.levels, f"window has {len(windows)} entries", f"one per level, {self.levels}")
-        wrong = [w for w in windows if w != 0 and (w < 3 or w % 2 == 0)]
-        _require(not wrong, f"window of {wrong}", "odd numbers from 3 on, or 0 for the whole sequence")
-        ranges = self.ranges
-        _require(
-            len(ranges) == self.levels, f"regression_ranges for {len(ranges)} levels", f"one per level, {self.levels}"
-        )
-        wrong_ranges = [r for r in ranges if not (len(r) == 2 and 0 <= r[0] < r[1])]
-        _require(not wrong_ranges, f"regression_ranges {wrong_ranges}", "pairs of rising numbers, not negative")
-        _require(
-            self.train_snippets % self.strides[-1] == 0,
-            f"train_snippets of {self.train_snippets} with {self.levels} levels",
-            f"a multiple of the last level's stride, {self.strides[-1]}",
-        )
-        _require(
-            self.multiple_of is None or self.multiple_of % self.strides[-1] == 0,
-            f"multiple_of {self.multiple_of}",
-            f"a multiple of the last level's stride, {self.strides[-1]}",
-        )
-
-    def _check_data(self) -> None:
-        duplicates = sorted({name for name in self.classes if self.classes.count(name) > 1})
-        _require(not duplicates, f"classes named twice: {', '.join(duplicates)}", "distinct names")
-        unknown = sorted(set(self.empty_classes) - set(self.classes)) if self.classes else []
-        _require(not unknown, f"empty_classes that are no classes: {', '.join(unknown)}", "names from classes")
-        thin = [name for name, width in self.streams.items() if width < 1]
-        _require(not thin, f"streams without width: {', '.join(thin)}", "a positive width per stream")
-        if self.projection is not None:
-            if self.streams:
-                same = set(self.projection) == set(self.streams)
-                _require(same, f"projection of {sorted(self.projection)}", f"the streams, {sorted(self.streams)}")
-            total = sum(self.projection.values())
-            _require(total == self.width, f"projection to {total} channels in all", f"width, {self.width}")
-        wide = self.neck == "identity" and self.neck_width not in (None, self.width)
-        _require(not wide, f"neck_width {self.neck_width} with the identity neck", f"width, {self.width}")
-
-    @property
-    def levels(self) -> int:
-        """L."""
-        return self.branch_layers + 1
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Per level, in snippets."""
-        return tuple(2**level for level in range(self.levels))
-
-    @property
-    def windows(self) -> tuple[int, ...]:
-        """Attention window per level; 0 for the whole sequence."""
-        return (self.window,) * self.levels if isinstance(self.window, int) else tuple(self.window)
-
-    @property
-    def ranges(self) -> tuple[tuple[float, float], ...]:
-        """Regression range per level, in snippets."""
-        if self.regression_ranges is not None:
-            return self.regression_ranges
-        edges = [0.0, *(4.0 * stride for stride in self.strides[:-1]), math.inf]
-        return tuple(pairwise(edges))
-
-    def padded_length(self, count: int) -> int:
-        """T that a window of `count` snippets is padded to, at least.
-
-        The original pads to `train_snippets`, and longer videos to a multiple of what its chunked attention needs. Only
-        two things of that reach the result: one padded position at every level, because the last valid one sees the
-        normalisation's bias there; and the length to which the position table of a long video is stretched.
-        """
-        unit = self.multiple_of or max(s * max(w - 1, 1) for s, w in zip(self.strides, self.windows, strict=True))
-        original = self.train_snippets if count <= self.train_snippets else -(-count // unit) * unit
-        if self.absolute_positions and count > self.train_snippets:
-            return original
-        last = self.strides[-1]
-        return min(original, (-(-count // last) + 1) * last)
-
-
-_LOWEST: Mapping[str, float] = {
-    "train_snippets": 1,
-    "width": 1,
-    "heads": 1,
-    "embed_layers": 1,
-    "stem_layers": 0,
-    "branch_layers": 0,
-    "embed_kernel": 1,
-    "neck_width": 1,
-    "head_width": 1,
-    "head_layers": 1,
-    "head_kernel": 1,
-    "multiple_of": 1,
-    "center_radius": 0,
-    "init_loss_norm": 1,
-    "candidates_per_level": 1,
-    "min_length_snippets": 0,
-    "fusion_classes": 1,
-    "fusion_proposals": 1,
-}
-
-
-def _require(fine: bool, given: str, expected: str) -> None:
-    if not fine:
-        raise ConfigError(given, expected=expected)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,8 +49,8 @@ class ActionFormer(Method):
 
     def __init__(self, config: ActionFormerConfig) -> None:
         super().__init__()
-        _require(bool(config.streams), "a method without feature streams", "streams: their names and widths")
-        _require(bool(config.classes), "a method without classes", "classes: their names")
+        require(bool(config.streams), "a method without feature streams", "streams: their names and widths")
+        require(bool(config.classes), "a method without classes", "classes: their names")
         self.config, self.classes = config, config.classes
         c, levels = config, config.levels
         neck_width, head_width = c.neck_width or c.width, c.head_width or c.width
@@ -367,7 +155,7 @@ class ActionFormer(Method):
     @torch.no_grad()
     def _targets(self, outputs: PyramidOutputs, batch: Batch) -> tuple[Tensor, Tensor]:
         """Classes (B, P, K) and offsets (B, P, 2) that the points answer for."""
-        _require(batch.targets is not None, "a loss of a batch without targets", "a batch collated for training")
+        require(batch.targets is not None, "a loss of a batch without targets", "a batch collated for training")
         c, device = self.config, batch.mask.device
         lengths = [mask.shape[-1] for mask in outputs.masks]
         points = pyramid_points(lengths, c.strides, c.ranges, device)
@@ -438,7 +226,7 @@ class ActionFormer(Method):
         return kept if video_scores is None else self._fuse(kept, video_scores)
 
     def _fuse(self, detections: Segments, video_scores: Tensor) -> Segments:
-        _require(
+        require(
             video_scores.shape == (len(self.classes),),
             f"video-level scores of shape {tuple(video_scores.shape)}",
             f"one score per class, {len(self.classes)}",

@@ -1,0 +1,42 @@
+"""Reading files of weights that others made: tensors and plain values, never code."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+from tal.errors import PackageError
+
+
+def read_checkpoint(path: Path) -> Any:
+    """What a .safetensors file, or one that `torch.save` wrote, holds; on the CPU.
+
+    Raises:
+        PackageError: no such file, a damaged one, or objects other than tensors and plain values in it.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise PackageError(f"{path}: no such file", expected="a file of weights")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        LookupError,
+        OSError,
+        TypeError,
+        AttributeError,
+        SafetensorError,
+    ) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise PackageError(
+            f"{path} cannot be read as weights: {type(error).__name__}: {reason}",
+            expected="a .safetensors file, or tensors and plain values that torch.save wrote",
+            cause="a damaged file, or one that holds other Python objects, which are never unpickled",
+        ) from error
