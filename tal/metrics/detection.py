@@ -156,18 +156,22 @@ def _pairs(
         prediction = np.repeat(rows, count[rows])
         starts = np.cumsum(count[rows]) - count[rows]
         position = np.arange(len(prediction)) + np.repeat(first[rows] - starts, count[rows])
-        value = toolkit_tiou(predictions[prediction], truth[position])
+        value = toolkit_tiou(predictions[prediction], truth[position], union_margin_s=union_margin_s)
         kept = value >= lowest
         found.append((prediction[kept], position[kept], value[kept]))
     prediction, position, value = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return prediction, position, value
 
 
-def toolkit_tiou(first: Rows, second: Rows) -> Floats:
+def toolkit_tiou(first: Rows, second: Rows, *, union_margin_s: float = 0.0) -> Floats:
     """(N,) tIoU row by row; infinite where both lengths add up to nothing."""
+    lengths = (first.end_s - first.start_s) + (second.end_s - second.start_s)
+    if union_margin_s:
+        inter = np.minimum(first.end_s, second.end_s) - np.maximum(first.start_s, second.start_s)
+        inter = inter.clip(0)
+        return inter / (lengths - inter + union_margin_s)
     value = tiou(first.start_s, first.end_s, second.start_s, second.end_s, pairwise=False)
-    union = (first.end_s - first.start_s) + (second.end_s - second.start_s)
-    return np.where((union == 0) & (value == 0), np.inf, value)
+    return np.where((lengths == 0) & (value == 0), np.inf, value)
 
 
 def matched(pairs: Overlaps, threshold: float) -> NDArray[np.bool_]:
