@@ -96,3 +96,36 @@ def to_json(content: bytes, path: Path | str) -> Any:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def to_json_lines(content: bytes, path: Path | str) -> list[tuple[int, Any]]:
+    """(line number, parsed JSON) of each line that is not blank.
+
+    Raises:
+        AnnotationError: a line is not JSON (line and column are told), or the last one is truncated.
+    """
+    found = []
+    lines = to_text(content, path).rstrip().split("\n")  # Text may hold other separators of lines.
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            found.append((number, json.loads(line)))
+        except (json.JSONDecodeError, RecursionError) as error:
+            told = (
+                f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            )
+            raise AnnotationError(
+                f"{path}: line {number} of {len(lines)} is not valid JSON: {told}",
+                expected="one JSON object per line",
+                cause="the file is truncated: an interrupted download or write" if number == len(lines) else "",
+            ) from None
+    return found
+
+
+def looks_like_json_lines(content: bytes) -> bool:
+    """Whether each line is an object of its own: a second one follows, or the only one names a query by `qid`."""
+    first, _, rest = content.lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
+    if not (first.startswith(b"{") and first.rstrip().endswith(b"}")):
+        return False
+    return rest.lstrip().startswith(b"{") if rest.strip() else first.lstrip(b"{ ").startswith(b'"qid"')

@@ -5,7 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tal.annotations import activitynet, charades, files, label_studio, via
+from tal.annotations import (
+    activitynet,
+    activitynet_captions,
+    charades,
+    charades_sta,
+    files,
+    label_studio,
+    tacos,
+    ual_bench,
+    via,
+)
 from tal.annotations.records import Annotations
 from tal.errors import AnnotationError
 from tal.registry import Registry
@@ -25,9 +35,25 @@ FORMATS = Registry(
         "label-studio": ("tal.annotations.label_studio:parse", "Label Studio JSON and JSON-MIN exports of videos"),
         "via": ("tal.annotations.via:parse", "VGG Image Annotator 3 projects: temporal segments"),
         "via-csv": ("tal.annotations.via:parse_csv", "VGG Image Annotator 3 CSV exports"),
+        "qvhighlights": ("tal.annotations.qvhighlights:parse", "moments as JSON lines: QVHighlights, CG-DETR's copies"),
+        "charades-sta": ("tal.annotations.charades_sta:parse", "moments as VIDEO START END##sentence"),
+        "activitynet-captions": (
+            "tal.annotations.activitynet_captions:parse",
+            "moments as {VIDEO: {duration, timestamps, sentences}}",
+        ),
+        "tacos": ("tal.annotations.tacos:parse", "2D-TAN's TACoS JSON, timestamps in frames"),
+        "ual-bench": ("tal.annotations.ual_bench:parse", "UAL-Bench JSON: one unusual moment per query"),
     },
 )
-_JSON_FORMATS = ("activitynet", "charades-json", "label-studio", "via")
+_JSON_READERS = {
+    "activitynet": activitynet,
+    "charades-json": charades,
+    "via": via,
+    "label-studio": label_studio,
+    "activitynet-captions": activitynet_captions,
+    "tacos": tacos,
+    "ual-bench": ual_bench,
+}
 
 
 def read_annotations(
@@ -60,7 +86,7 @@ def parse_annotations(
     name = format
     if format != "auto":
         load = FORMATS.load(format)
-        parsed = files.to_json(content, path) if format in _JSON_FORMATS else files.to_text(content, path)
+        parsed = files.to_json(content, path) if format in _JSON_READERS else files.to_text(content, path)
     else:
         name, parsed = _detected(content, Path(path))
         load = FORMATS.load(name)
@@ -76,6 +102,8 @@ def parse_annotations(
 
 def _detected(content: bytes, path: Path) -> tuple[str, Any]:
     """(format name, parsed content)."""
+    if files.looks_like_json_lines(content):
+        return "qvhighlights", files.to_text(content, path)
     if files.looks_like_json(content):
         data = files.to_json(content, path)
         return _json_format(data, path), data
@@ -86,6 +114,8 @@ def _detected(content: bytes, path: Path) -> tuple[str, Any]:
         raise AnnotationError(f"{path}: XML, but not an ELAN document", expected=_expected())
     if "temporal_coordinates" in text[:4000] and "CSV_HEADER" in text[:4000]:
         return "via-csv", text
+    if charades_sta.looks_like(text):
+        return "charades-sta", text
     header = {cell.strip().strip('"').lower() for cell in text.splitlines()[0].split(",")}
     if {"id", "actions", "script"} <= header:
         return "charades", text
@@ -93,8 +123,7 @@ def _detected(content: bytes, path: Path) -> tuple[str, Any]:
 
 
 def _json_format(data: Any, path: Path) -> str:
-    readers = {"activitynet": activitynet, "charades-json": charades, "via": via, "label-studio": label_studio}
-    for name, reader in readers.items():
+    for name, reader in _JSON_READERS.items():
         if reader.looks_like(data):
             return name
     if isinstance(data, dict) and ("results" in data or "database" in data):

@@ -9,10 +9,23 @@ from tal.segments import Segments
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """A sentence and the spans of video that answer it, seconds."""
+    """A sentence and the spans of video that answer it, seconds.
+
+    Args:
+        text: The query.
+        spans_s: (start, end) of each span; spans of no or negative length stand as published.
+        qid: The query's id, where the annotations give one.
+        place: The query's position in its file, from 0, where predictions may be listed in that order; -1 if unknown.
+        clips: Numbers of the clips that answer it, for highlights.
+        saliency: Per clip in `clips`, each annotator's score from 0 (very bad) to 4 (very good).
+    """
 
     text: str
     spans_s: tuple[tuple[float, float], ...]
+    qid: str = ""
+    place: int = -1
+    clips: tuple[int, ...] = ()
+    saliency: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
