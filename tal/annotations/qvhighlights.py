@@ -1,7 +1,7 @@
 """QVHighlights annotations: one JSON object per line and query. Other sets of moments are published in this form too.
 
-`{"qid", "query", "vid", "duration", "relevant_windows": [[start, end]], "relevant_clip_ids", "saliency_scores"}`, times in
-seconds, clips of 2 s numbered from 0, three annotators' scores per clip; the last two are QVHighlights' own
+`{"qid", "query", "vid", "duration", "relevant_windows": [[start, end]], "relevant_clip_ids", "saliency_scores"}`, times
+in seconds, clips of 2 s numbered from 0, three annotators' scores per clip; the last two are QVHighlights' own
 (jayleicn/moment_detr, data/README.md).
 """
 

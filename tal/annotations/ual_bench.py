@@ -5,8 +5,8 @@
 - UAG-FunQA: `[{"visual_input": "VIDEO.mp4", "instruction", "start_time", "end_time"}]`,
 - Charades-STA: `[{"video_id", "start_time", "end_time", "description"}]`.
 
-Files with predictions repeat the ground truth beside `pred_start` and `pred_end`, as an object (as released) or a list (as
-the benchmark's script reads them); either is read as annotations too.
+Files with predictions repeat the ground truth beside `pred_start` and `pred_end`, as an object (as released) or a list (as the
+benchmark's script reads them); either is read as annotations too.
 """
 
 import json
@@ -32,7 +32,7 @@ def looks_like(data: Any) -> bool:
 
 
 def entries(data: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(key, row) of each query: the key is the object's or the pair's, "" where the form has none; other things are skipped."""
+    """(key, row) of each query: the key is the object's or the pair's, "" where the form has none; nothing else."""
     if isinstance(data, dict):
         yield from ((str(key), row) for key, row in data.items() if isinstance(row, dict))
     elif isinstance(data, list):
@@ -96,7 +96,12 @@ def parse(data: Any, *, source: str, classes: Sequence[str] | None = None) -> An
         raise AnnotationError(f"{source}: no queries with times", expected=_EXPECTED)
     videos: dict[str, RawVideo] = {}
     seen: set[str] = set()
-    for place, (key, row) in enumerate(entries(data)):
+    rows = list(entries(data))
+    if len(rows) != len(data):
+        raise AnnotationError(
+            f"{source}: {len(data) - len(rows)} of {len(data)} entries are no queries", expected=_EXPECTED
+        )
+    for place, (key, row) in enumerate(rows):
         where = f"{source}: query {place}"
         if not _is_query(row):
             raise AnnotationError(f"{where} has no times: {row!r:.80}", expected=_EXPECTED)
