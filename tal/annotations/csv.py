@@ -26,6 +26,7 @@ _COLUMNS = {
     "duration": ("duration", "duration_s", "duration_sec", "duration_second", "duration_seconds", "video_duration"),
     "fps": ("fps", "frame_rate"),
     "score": ("score", "scores", "confidence", "probability"),
+    "generation_time": ("generation_time", "gentime", "generated_at"),
 }
 _NEEDED = ("video", "start", "end", "label")
 _MEDIA_SUFFIXES = {".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv"}

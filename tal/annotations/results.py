@@ -1,7 +1,8 @@
 """Prediction files: ActivityNet results JSON and CSV, straight into columns.
 
 `{"results": {VIDEO: [{"segment": [start, end], "label", "score"}]}}`; `scores` for `score`, `label_id` for `label` and
-`database` for `results` are read too.
+`database` for `results` are read too. Streaming methods add `generation_time`, the second of the video at which the
+prediction was made; `gentime`, as OAT-OSN, MATR and HAT write it, is the same.
 """
 
 import json
@@ -23,6 +24,10 @@ from tal.segments import Segments
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+GENERATION_TIME = "generation_time"
+"""`extra` column and JSON key of the second at which a streaming method made a prediction."""
+_GENERATION_KEYS = (GENERATION_TIME, "gentime")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ResultTable:
@@ -36,6 +41,7 @@ class ResultTable:
         start_s, end_s: (N,) seconds.
         score: (N,).
         by_id: `labels` are the annotations' `label_id`s as text, because the file gives no names.
+        generation_time_s: (N,) seconds of the video at which each prediction was made; None where that is not said.
     """
 
     videos: tuple[str, ...]
@@ -46,6 +52,7 @@ class ResultTable:
     end_s: Floats
     score: Floats
     by_id: bool = False
+    generation_time_s: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.video_idx)
@@ -65,6 +72,7 @@ class ResultTable:
             start_s=_joined([rows.start_s for rows in parts], np.float64),
             end_s=_joined([rows.end_s for rows in parts], np.float64),
             score=_joined([rows.score for rows in parts], np.float64),
+            generation_time_s=_generation_times([rows for rows in parts if len(rows)]),
         )
 
     def to_segments(self, classes: Sequence[str] | None = None) -> dict[str, Segments]:
@@ -79,6 +87,7 @@ class ResultTable:
         if unknown:
             raise AnnotationError(f"predictions of unknown classes: {', '.join(unknown[:10])}")
         label = np.array([*(index[name] for name in self.labels), -1])[self.label_idx]
+        made_s = {} if self.generation_time_s is None else {GENERATION_TIME: self.generation_time_s}
         order = np.lexsort((-self.score, self.video_idx))
         bounds = np.searchsorted(self.video_idx[order], np.arange(len(self.videos) + 1))
         return {
@@ -88,9 +97,17 @@ class ResultTable:
                 score=self.score[rows],
                 label=label[rows],
                 classes=known,
+                extra={name: column[rows] for name, column in made_s.items()},
             )
             for video, rows in zip(self.videos, np.split(order, bounds[1:-1]), strict=True)
         }
+
+
+def _generation_times(parts: Sequence[Segments]) -> Floats | None:
+    """(N,) the column of all parts; None unless each has it."""
+    if not parts or not all(GENERATION_TIME in rows.extra for rows in parts):
+        return None
+    return np.concatenate([rows.extra[GENERATION_TIME] for rows in parts]).astype(np.float64)
 
 
 def _joined(columns: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
@@ -111,25 +128,35 @@ def read_table(path: Path | str) -> ResultTable:
     return parse_table(files.read_bytes(path), path)
 
 
-def parse_table(content: bytes, path: Path | str) -> ResultTable:
-    """`read_table` of a file's content that is at hand; `path` is named in messages."""
+def parse_table(content: bytes, path: Path | str, *, scored: bool = True) -> ResultTable:
+    """`read_table` of a file's content that is at hand.
+
+    Args:
+        content: The bytes.
+        path: Named in messages.
+        scored: Scores are needed. Otherwise JSON without any is read too, with score 1 everywhere.
+    """
     if files.looks_like_json(content):
-        return _from_json(files.to_json(content, path), str(path))
+        return _from_json(files.to_json(content, path), str(path), scored)
     return _from_csv(files.to_text(content, path), str(path))
 
 
-def _from_json(data: Any, source: str) -> ResultTable:
+def _from_json(data: Any, source: str, scored: bool) -> ResultTable:
     results = _results_of(data, source)
     rows = list(chain.from_iterable(results.values()))
     first = rows[0] if rows and isinstance(rows[0], dict) else {}
     by_id = "label" not in first and "label_id" in first
     label_key = "label_id" if by_id else "label"
     score_key = "scores" if "score" not in first and "scores" in first else "score"
+    last = rows[-1] if rows and isinstance(rows[-1], dict) else {}
+    made_key = next((key for key in _GENERATION_KEYS if key in first or key in last), None)
+    unscored = not scored and not any(isinstance(row, dict) and score_key in row for row in rows)
     try:
         times = np.array([row["segment"] for row in rows], np.float64).reshape(len(rows), 2)
-        score = np.array([row[score_key] for row in rows], np.float64).reshape(len(rows))
+        score = np.array([1.0 if unscored else row[score_key] for row in rows], np.float64).reshape(len(rows))
+        made_s = None if made_key is None else np.array([row[made_key] for row in rows], np.float64)
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise _faulty_entry(results, score_key, source) from None
+        raise _faulty_entry(results, None if unscored else score_key, made_key, source) from None
     try:
         labels, label_idx = _indexed(row.get(label_key) for row in rows)
     except TypeError:
@@ -144,6 +171,7 @@ def _from_json(data: Any, source: str) -> ResultTable:
         end_s=np.ascontiguousarray(times[:, 1]),
         score=score,
         by_id=by_id,
+        generation_time_s=made_s,
     )
 
 
@@ -172,7 +200,9 @@ def _indexed(values: Iterable[Any]) -> tuple[tuple[str, ...], Ints]:
     return tuple(map(str, index)), np.array(positions, np.int64)
 
 
-def _faulty_entry(results: Mapping[str, Any], score_key: str, source: str) -> AnnotationError:
+def _faulty_entry(
+    results: Mapping[str, Any], score_key: str | None, made_key: str | None, source: str
+) -> AnnotationError:
     """The error that names the first entry which cannot be read."""
     for video, entries in results.items():
         for position, entry in enumerate(entries):
@@ -180,10 +210,12 @@ def _faulty_entry(results: Mapping[str, Any], score_key: str, source: str) -> An
             segment = entry.get("segment") if isinstance(entry, dict) else None
             if not (isinstance(segment, list) and len(segment) == 2 and all(map(_is_number, segment))):
                 return AnnotationError(f"{where}: segment is {segment!r}", expected="[start, end] in seconds")
-            if score_key not in entry:
-                return AnnotationError(f"{where} has no score", expected="a score in every prediction")
-            if not _is_number(entry[score_key]):
-                return AnnotationError(f"{where}: score is {entry[score_key]!r}", expected="a number")
+            for key in (score_key, made_key):
+                what = "score" if key == score_key else key
+                if key is not None and key not in entry:
+                    return AnnotationError(f"{where} has no {what}", expected=f"a {what} in every prediction")
+                if key is not None and not _is_number(entry[key]):
+                    return AnnotationError(f"{where}: {what} is {entry[key]!r}", expected="a number")
     return AnnotationError(f"{source}: predictions that are no numbers")
 
 
@@ -207,6 +239,7 @@ def _from_csv(text: str, source: str) -> ResultTable:
         start_s=column("start"),
         end_s=column("end"),
         score=column("score"),
+        generation_time_s=column("generation_time") if rows and "generation_time" in rows[0][1] else None,
     )
 
 

@@ -5,7 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from tal.annotations.results import ResultTable, read_results, read_table, write_csv, write_results
+from tal.annotations.results import (
+    GENERATION_TIME,
+    ResultTable,
+    parse_table,
+    read_results,
+    read_table,
+    write_csv,
+    write_results,
+)
 from tal.errors import AnnotationError
 from tal.segments import Segments
 
@@ -78,3 +86,36 @@ def test_an_interrupted_write_leaves_the_file_before_it(tmp_path, monkeypatch):
         write_results(path, {})
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["p.json"]
+
+
+@pytest.mark.parametrize("key", ["generation_time", "gentime"])
+def test_generation_times_are_read_and_written(tmp_path, key):
+    row = {"segment": [0, 1], "label": "run", "score": 0.5}
+    (tmp_path / "p.json").write_text(json.dumps({"results": {"a": [row | {key: 1.5}], "b": [row | {key: 2}]}}))
+    assert read_table(tmp_path / "p.json").generation_time_s.tolist() == [1.5, 2.0]
+    results = read_results(tmp_path / "p.json")
+    assert results["a"].extra[GENERATION_TIME].tolist() == [1.5]
+    write_results(tmp_path / "q.json", results)
+    assert read_table(tmp_path / "q.json").generation_time_s.tolist() == [1.5, 2.0]
+    assert ResultTable.from_segments(results).generation_time_s.tolist() == [1.5, 2.0]
+    (tmp_path / "p.csv").write_text(f"video,start,end,label,score,{key}\na,0,1,run,0.5,1.5\n")
+    assert read_table(tmp_path / "p.csv").generation_time_s.tolist() == [1.5]
+
+
+def test_a_generation_time_that_some_rows_lack_is_refused():
+    row = {"segment": [0, 1], "label": "run", "score": 0.5}
+    for rows in ([row | {"gentime": 1}, row], [row, row | {"gentime": 1}]):
+        with pytest.raises(AnnotationError, match="has no gentime"):
+            parse_table(json.dumps({"results": {"a": rows}}).encode(), "p.json")
+    with pytest.raises(AnnotationError, match="gentime is 'soon'"):
+        parse_table(json.dumps({"results": {"a": [row | {"gentime": "soon"}]}}).encode(), "p.json")
+
+
+def test_scores_are_left_away_together_or_not_at_all():
+    content = json.dumps({"results": {"a": [{"segment": [0, 1]}, {"segment": [2, 3]}]}}).encode()
+    assert parse_table(content, "p.json", scored=False).score.tolist() == [1.0, 1.0]
+    with pytest.raises(AnnotationError, match="has no score"):
+        parse_table(content, "p.json")
+    mixed = json.dumps({"results": {"a": [{"segment": [0, 1], "score": 1}, {"segment": [2, 3]}]}}).encode()
+    with pytest.raises(AnnotationError, match="prediction 1 has no score"):
+        parse_table(mixed, "p.json", scored=False)
