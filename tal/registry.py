@@ -76,6 +76,8 @@ PROTOCOLS = Registry(
         "thumos14": ("tal.datasets.thumos14:PROTOCOL", "THUMOS14 temporal detection, mAP at tIoU 0.3 to 0.7"),
         "activitynet": ("tal.datasets.activitynet:PROTOCOL", "ActivityNet-1.3 detection, mAP at tIoU 0.5 to 0.95"),
         "generic": ("tal.datasets.generic:PROTOCOL", "any set of one's own, mAP at tIoU of choice"),
+        "repcount": ("tal.datasets.repcount:PROTOCOL", "RepCount repetition counting, MAE and OBO"),
+        "counting": ("tal.datasets.repcount:COUNTING", "repetition counting on one's own videos, MAE and OBO"),
     },
 )
 
