@@ -42,7 +42,7 @@ HEIGHT = {room: height for height, rooms in enumerate(LAYERS) for room in rooms}
 LEAVES = set(LAYERS[0])
 
 # Rooms on one line that may use each other, in one direction: (from, to).
-NEIGHBOURS = {("__main__", "cli")}
+NEIGHBOURS = {("__main__", "cli"), ("audio", "video")}
 
 
 def _rooms_of_tal():
