@@ -16,8 +16,12 @@ _BINARY = {
 }
 
 
-def read_bytes(path: Path | str) -> bytes:
+def read_bytes(path: Path | str, *, binary: bool = False) -> bytes:
     """The file's content.
+
+    Args:
+        path: The file.
+        binary: The caller reads more than text, as npz archives and images: only pickles are refused.
 
     Raises:
         AnnotationError: missing, a folder, unreadable, empty, or a kind that is never read (pickle, archive).
@@ -43,7 +47,7 @@ def read_bytes(path: Path | str) -> bytes:
             todo="convert it to JSON where you trust it; loading a pickle can run any code",
         )
     for start, kind in _BINARY.items():
-        if content.startswith(start):
+        if content.startswith(start) and not binary:
             raise AnnotationError(
                 f"{path} is {kind}", expected="JSON, CSV or XML text", todo="unpack or export it first"
             )

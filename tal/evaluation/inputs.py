@@ -11,12 +11,12 @@ class Inputs:
     def __init__(self) -> None:
         self.hashes: dict[str, str] = {}
 
-    def read(self, path: Path | str) -> bytes:
-        """The file's content.
+    def read(self, path: Path | str, *, binary: bool = False) -> bytes:
+        """The file's content; `binary` for those of a protocol whose predictions may be npz archives.
 
         Raises:
             AnnotationError: missing, a folder, unreadable, empty, or a kind that is never read.
         """
-        content = files.read_bytes(path)
+        content = files.read_bytes(path, binary=binary)
         self.hashes[str(path)] = files.sha256(content)
         return content
