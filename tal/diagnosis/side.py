@@ -1,0 +1,127 @@
+"""Predictions as `tal evaluate` scores them, judged; and the videos over which they are drawn."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from tal.annotations.records import Annotations
+from tal.annotations.results import ResultTable
+from tal.datasets.kinds.detection import DetectionProtocol
+from tal.datasets.protocol import Protocol
+from tal.diagnosis.area import Floats, mean_over_classes
+from tal.diagnosis.bootstrap import Ranked, mean_precision, ranked_by_video
+from tal.diagnosis.errors import Judged, judge
+from tal.errors import ConfigError
+from tal.evaluation import Evaluation, threshold_name
+from tal.evaluation.detection import run as run_detection
+from tal.evaluation.inputs import Inputs
+from tal.evaluation.joining import Joined, join, read_predictions
+from tal.metrics import detection
+from tal.registry import PROTOCOLS
+from tal.segments import Segments
+
+Predictions = Mapping[str, Segments] | ResultTable | Path | str
+
+
+def diagnosable(protocol: Protocol | str) -> DetectionProtocol:
+    """The protocol, if it is one that can be diagnosed.
+
+    Raises:
+        TalError: no such protocol, or one that measures something else.
+    """
+    declared: Protocol = PROTOCOLS.load(protocol) if isinstance(protocol, str) else protocol
+    if isinstance(declared, DetectionProtocol) and declared.evaluator == DetectionProtocol.evaluator:
+        return declared
+    known = [name for name in PROTOCOLS if _is_detection(PROTOCOLS.load(name))]
+    raise ConfigError(
+        f"protocol {declared.name!r} cannot be diagnosed",
+        expected=f"one of temporal detection: {', '.join(known)}",
+        cause="diagnosis explains mean average precision of segments; this protocol measures something else",
+        todo=f"tal evaluate {declared.name} gives its metrics",
+    )
+
+
+def _is_detection(protocol: Protocol) -> bool:
+    return isinstance(protocol, DetectionProtocol) and protocol.evaluator == DetectionProtocol.evaluator
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Side:
+    """One set of predictions, evaluated and judged.
+
+    Args:
+        source: What messages call it.
+        table: As it was read.
+        evaluation: Of `tal evaluate`.
+        joined: The rows that it scores.
+        judged: What they are.
+    """
+
+    source: str
+    table: ResultTable
+    evaluation: Evaluation
+    joined: Joined
+    judged: Judged
+
+    @classmethod
+    def of(
+        cls, protocol: DetectionProtocol, annotations: Annotations, predictions: Predictions, inputs: Inputs
+    ) -> "Side":
+        """Read, evaluate and judge.
+
+        Raises:
+            TalError: as `tal.evaluate`; options that compute average precision by another rule.
+        """
+        table, source = read_predictions(predictions, inputs)
+        joined = join(protocol, annotations, table, source)
+        pairs = detection.overlaps(
+            joined.truth, joined.predictions, protocol.tiou, class_count=len(annotations.classes)
+        )
+        evaluation = run_detection(protocol, annotations, table, inputs)
+        judged = judge(joined.truth, joined.predictions, pairs)
+        ours = mean_over_classes(judged.average_precision).mean()
+        if abs(ours - evaluation.metrics["mAP"]) > 1e-9:
+            raise ConfigError(
+                "these options change how average precision is computed, which diagnosis does not follow",
+                expected="the protocol's own rule",
+                todo="leave them out; tal evaluate takes them",
+            )
+        return cls(source=source, table=table, evaluation=evaluation, joined=joined, judged=judged)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Id of each `video_idx`: the videos of the split, then those outside it that predictions name."""
+        inside = self.joined.records
+        return [*inside, *(video for video in self.table.videos if video not in inside)]
+
+    @property
+    def thresholds(self) -> list[str]:
+        """Names of the metrics per threshold: "mAP@0.50"."""
+        return [f"mAP@{threshold_name(t)}" for t in self.judged.tious.tolist()]
+
+
+def units_of(sides: Sequence[Side]) -> list[str]:
+    """Videos that are drawn: those of the split, and those outside it on which predictions of any side count."""
+    inside = sides[0].joined.records
+    outside: dict[str, None] = {}
+    for side in sides:
+        video = side.judged.predictions.video_idx
+        outside |= {side.names[index]: None for index in np.unique(video[video >= len(inside)]).tolist()}
+    return [*inside, *outside]
+
+
+def ranked(side: Side, units: Sequence[str]) -> Ranked:
+    """The judged predictions, each belonging to its video's place among `units`."""
+    places = {video: place for place, video in enumerate(units)}
+    place = np.array([places.get(video, -1) for video in side.names], np.int64)
+    judged = side.judged
+    return ranked_by_video(judged, place[judged.predictions.video_idx], place[judged.truth.video_idx], len(units))
+
+
+def named_means(side: Side, precision: Floats) -> dict[str, Floats]:
+    """ "mAP", "mAP@0.50", ... -> (W,) of (W, M, K) precision."""
+    means = mean_precision(precision)
+    return {"mAP": means.mean(axis=1), **dict(zip(side.thresholds, means.T, strict=True))}
