@@ -26,6 +26,8 @@ _COLUMNS = {
     "duration": ("duration", "duration_s", "duration_sec", "duration_second", "duration_seconds", "video_duration"),
     "fps": ("fps", "frame_rate"),
     "score": ("score", "scores", "confidence", "probability"),
+    "qid": ("qid", "query_id"),
+    "query": ("query", "sentence", "description", "text"),
     "generation_time": ("generation_time", "gentime", "generated_at"),
 }
 _NEEDED = ("video", "start", "end", "label")

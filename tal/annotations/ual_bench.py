@@ -5,8 +5,8 @@
 - UAG-FunQA: `[{"visual_input": "VIDEO.mp4", "instruction", "start_time", "end_time"}]`,
 - Charades-STA: `[{"video_id", "start_time", "end_time", "description"}]`.
 
-Files with predictions repeat the ground truth beside `pred_start` and `pred_end`, as an object (as released) or a list (as the
-benchmark's script reads them); either is read as annotations too.
+Files with predictions repeat the ground truth beside `pred_start` and `pred_end`, as an object (as released) or a list
+(as the benchmark's script reads them); either is read as annotations too.
 """
 
 import json
