@@ -35,8 +35,10 @@ def read_checkpoint(path: Path) -> Any:
         SafetensorError,
     ) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to trust the file.
+            reason = "it does not hold tensors and plain values alone"
         raise PackageError(
-            f"{path} cannot be read as weights: {type(error).__name__}: {reason}",
+            f"{path} cannot be read as weights: {reason}",
             expected="a .safetensors file, or tensors and plain values that torch.save wrote",
             cause="a damaged file, or one that holds other Python objects, which are never unpickled",
         ) from error

@@ -67,6 +67,7 @@ BACKBONES = Registry(
         "tiny": ("tal.backbones.tiny:build", "small video network whose weights ship with the package"),
         "open_clip": ("tal.backbones.openclip:build", "image towers of open_clip models, a vector per frame"),
         "torchvision": ("tal.backbones.torchvision:build", "video networks of torchvision, a vector per clip"),
+        "i3d": ("tal.backbones.i3d:build", "I3D on colour, a vector per clip; weights from a local file"),
     },
 )
 
@@ -76,6 +77,9 @@ PROTOCOLS = Registry(
         "thumos14": ("tal.datasets.thumos14:PROTOCOL", "THUMOS14 temporal detection, mAP at tIoU 0.3 to 0.7"),
         "activitynet": ("tal.datasets.activitynet:PROTOCOL", "ActivityNet-1.3 detection, mAP at tIoU 0.5 to 0.95"),
         "generic": ("tal.datasets.generic:PROTOCOL", "any set of one's own, mAP at tIoU of choice"),
+        "online": ("tal.datasets.online:PROTOCOL", "online detection: mAP, end delays, Hungarian F1, start detection"),
+        "thumos14-online": ("tal.datasets.online:THUMOS14", "THUMOS14 online detection, tIoU 0.3 to 0.7"),
+        "egtea-online": ("tal.datasets.online:EGTEA", "EGTEA Gaze+ online detection, tIoU 0.1 to 0.5"),
         "repcount": ("tal.datasets.repcount:PROTOCOL", "RepCount repetition counting, MAE and OBO"),
         "counting": ("tal.datasets.repcount:COUNTING", "repetition counting on one's own videos, MAE and OBO"),
     },

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from tal.checkpoints import read_checkpoint
 from tal.errors import TalError
 
 _LOG = logging.getLogger(__name__)
+
+Network = TypeVar("Network", bound=nn.Module)
 
 RANDOM = "random"
 FILE = "file"
@@ -28,13 +31,13 @@ def hash_of(model: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def random_model(build: Callable[[], nn.Module], name: str) -> nn.Module:
+def random_model(build: Callable[[], Network], name: str) -> Network:
     """Build with random weights, the same ones every time, and say so."""
     _LOG.warning("%s has random weights: its features carry no knowledge of any kind", name)
     return seeded(build)
 
 
-def seeded(build: Callable[[], nn.Module]) -> nn.Module:
+def seeded(build: Callable[[], Network]) -> Network:
     """Build with torch's generator at a fixed seed; the caller's generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -49,7 +52,15 @@ def load_file(model: nn.Module, path: Path) -> None:
     Raises:
         TalError: no such file, no weights in it, or weights of another model.
     """
-    state = _read(path)
+    fit(model, read_state(path), path)
+
+
+def fit(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load weights that were read from `path` into a model; every entry has to fit.
+
+    Raises:
+        TalError: weights of another model.
+    """
     ours = model.state_dict()
     wrong = [
         f"{name} is {tuple(state[name].shape)} instead of {tuple(ours[name].shape)}"
@@ -99,7 +110,12 @@ def downloading(name: str) -> Iterator[None]:
         ) from error
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
+    """A file's weights by name, from where checkpoints keep them and without the prefix "module.".
+
+    Raises:
+        TalError: no such file, or no weights in it.
+    """
     content = read_checkpoint(path)
     for key in ("state_dict", "model_state", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

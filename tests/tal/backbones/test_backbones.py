@@ -164,7 +164,7 @@ def test_weights_that_do_not_fit(tmp_path):
     for name, write in cases.items():
         path = tmp_path / name
         write(path)
-        with pytest.raises(TalError, match=words.get(path.stem, "could run foreign code")):
+        with pytest.raises(TalError, match=words.get(path.stem, "tensors and plain values alone")):
             load_backbone("tiny", weights=path)
     with pytest.raises(TalError, match="no such file"):
         load_backbone("tiny", weights=tmp_path / "nowhere.pt")
