@@ -7,7 +7,7 @@ prediction was made; `gentime`, as OAT-OSN, MATR and HAT write it, is the same.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,19 @@ class ResultTable:
 
     def __len__(self) -> int:
         return len(self.video_idx)
+
+    def __getitem__(self, rows: NDArray[np.bool_] | Ints) -> "ResultTable":
+        """The chosen rows; the videos and labels stay named."""
+        made_s = self.generation_time_s
+        return replace(
+            self,
+            video_idx=self.video_idx[rows],
+            label_idx=self.label_idx[rows],
+            start_s=self.start_s[rows],
+            end_s=self.end_s[rows],
+            score=self.score[rows],
+            generation_time_s=None if made_s is None else made_s[rows],
+        )
 
     @classmethod
     def from_segments(cls, results: Mapping[str, Segments]) -> "ResultTable":

@@ -33,9 +33,14 @@ def read_annotations(annotations: Annotations | Path | str, inputs: Inputs) -> A
 
 
 def read_predictions(
-    predictions: Mapping[str, Segments] | ResultTable | Path | str, inputs: Inputs
+    predictions: Mapping[str, Segments] | ResultTable | Path | str, inputs: Inputs, *, scored: bool = True
 ) -> tuple[ResultTable, str]:
     """(columns, what messages call them).
+
+    Args:
+        predictions: A file, or predictions in memory.
+        inputs: Reads the file.
+        scored: Refuse JSON without scores.
 
     Raises:
         AnnotationError: a file that cannot be read, or that holds no predictions.
@@ -43,7 +48,7 @@ def read_predictions(
     if not isinstance(predictions, Path | str):
         table = predictions if isinstance(predictions, ResultTable) else ResultTable.from_segments(predictions)
         return table, "predictions"
-    table = parse_table(inputs.read(predictions), predictions)
+    table = parse_table(inputs.read(predictions), predictions, scored=scored)
     if not len(table):
         raise AnnotationError(f"{predictions} holds no predictions", expected="at least one", cause="a run that failed")
     return table, str(predictions)
@@ -168,11 +173,15 @@ class _Joining:
             end_s=table.end_s,
             score=table.score,
         )
-        is_outside = rows.video_idx >= len(records)
-        if is_outside.all() and len(rows):
+        blocked = {video for video, _ in self.protocol.excluded_videos}
+        kept = ~np.array([video in blocked for video in table.videos], bool)[table.video_idx]
+        self.tally.drop("video excluded by the protocol", int((~kept).sum()))
+        is_outside = kept & (rows.video_idx >= len(records))
+        if is_outside.sum() == kept.sum() and len(rows):
             raise self._no_common_video(records)
         self._tell_outside(is_outside)
-        kept = ~is_outside if self.protocol.outside == "drop" else np.ones(len(rows), bool)
+        if self.protocol.outside == "drop":
+            kept &= ~is_outside
         has_truth = np.bincount(truth.label, minlength=len(self.annotations.classes) + 2) > 0
         excluded = {name for name, _ in self.protocol.excluded_classes}
         barred = np.array([name in excluded for name in self.annotations.classes] + [False, False])

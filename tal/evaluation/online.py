@@ -1,0 +1,204 @@
+"""Online temporal detection: mAP and end delays, class-agnostic F1, start detection."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tal.annotations.records import Annotations
+from tal.annotations.results import ResultTable
+from tal.datasets.kinds.online import OnlineProtocol
+from tal.errors import AnnotationError
+from tal.evaluation.inputs import Inputs
+from tal.evaluation.joining import Joined, join, read_annotations, read_predictions
+from tal.evaluation.result import Evaluation, threshold_name
+from tal.metrics import detection, online
+from tal.segments import Segments
+
+Floats = NDArray[np.float64]
+
+_FUTURE = "end after the time at which it was made"
+
+
+def run(
+    protocol: OnlineProtocol,
+    annotations: Annotations | Path | str,
+    predictions: Mapping[str, Segments] | ResultTable | Path | str,
+    inputs: Inputs,
+) -> Evaluation:
+    """Score segments with the times at which they were made.
+
+    Predictions without generation times have no AEDT. Predictions without any label have F1 alone, for which JSON
+    without scores is read too.
+
+    Args:
+        protocol: The rules.
+        annotations: A file in any format that is read, or records.
+        predictions: ActivityNet results JSON or CSV, each row with `generation_time` (or `gentime`) in seconds; or
+            segments per video with that column in `extra`.
+        inputs: Reads the files.
+
+    Raises:
+        TalError: files that cannot be read, an unknown subset, NaN in the predictions, or nothing to evaluate.
+    """
+    annotations = read_annotations(annotations, inputs)
+    given, source = read_predictions(predictions, inputs, scored=False)
+    future = _future(given, source)
+    table = given[~future] if protocol.drop_future else given
+    anything = _class_agnostic(protocol, annotations, table, source)
+    if table.labels or not len(table):
+        joined = join(protocol, annotations, table, source)
+        by_class = _by_class(protocol, annotations, joined, table)
+    else:
+        joined, by_class = anything.joined, _ByClass()
+        joined.tally.warn("no prediction has a label: mAP and start detection are left out")
+    tally = joined.tally
+    if table.generation_time_s is None:
+        tally.warn("the predictions have no generation times: AEDT is left out")
+    if future.any():
+        fate = "are left out" if protocol.drop_future else "are judged; drop_future leaves them out"
+        tally.warn(f"{future.sum()} predictions end after the time at which they were made and {fate}")
+        tally.drop(_FUTURE, int(future.sum()) * protocol.drop_future)
+    counts = tally.counts(
+        videos=joined.records,
+        with_predictions={table.videos[video] for video in np.unique(table.video_idx)},
+        classes=by_class.scored,
+        ground_truth=len(joined.truth),
+        duplicates_removed=joined.duplicates_removed,
+        predictions=len(given),
+        predictions_evaluated=len(joined.predictions),
+        predictions_outside=joined.outside,
+        predictions_ending_later=int(future.sum()),
+        **anything.counts,
+    )
+    return Evaluation(
+        protocol=protocol.name,
+        title=protocol.title,
+        options=protocol.described() | {"annotation_format": annotations.format},
+        inputs=inputs.hashes,
+        counts=counts,
+        metrics={**by_class.metrics, **anything.metrics},
+        per_class=by_class.per_class,
+        missing=tally.missing,
+        warnings=tuple(tally.warnings),
+    )
+
+
+def _future(table: ResultTable, source: str) -> NDArray[np.bool_]:
+    """(N,) whether each prediction ends after the time at which it was made; False where that is not said."""
+    if table.generation_time_s is None:
+        return np.zeros(len(table), bool)
+    unknown = np.flatnonzero(~np.isfinite(table.generation_time_s))
+    if len(unknown):
+        raise AnnotationError(
+            f"{source}: {len(unknown)} predictions without a finite generation time, the first on video "
+            f"{table.videos[table.video_idx[unknown[0]]]!r}",
+            expected="the second of the video at which the prediction was made",
+            todo="give it in every row, or in none",
+        )
+    return table.end_s > table.generation_time_s
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _ClassAgnostic:
+    """What is found without looking at classes."""
+
+    joined: Joined
+    metrics: Mapping[str, float]
+    counts: Mapping[str, int]
+
+
+def _class_agnostic(
+    protocol: OnlineProtocol, annotations: Annotations, table: ResultTable, source: str
+) -> _ClassAgnostic:
+    """F1 of all predictions, whatever their class, in all videos that the protocol's rule names."""
+    rules = replace(protocol, excluded_videos=(), excluded_classes=(), duplicates="keep")
+    joined = join(
+        rules, _of_one_class(protocol, annotations), replace(table, labels=("",), label_idx=0 * table.label_idx), source
+    )
+    named = set(table.videos)
+    videos = [video for video in joined.records if protocol.f1_videos == "all" or video in named]
+    chosen = np.isin(list(joined.records), videos)
+    truth = joined.truth[chosen[joined.truth.video_idx]]
+    with_rows = np.unique(joined.predictions.video_idx)
+    dummies = int(chosen.sum()) - int((with_rows < len(chosen)).sum()) if protocol.dummies else 0
+    counted = len(joined.predictions) + dummies
+    tious = online.assigned_tious(truth, joined.predictions)
+    scores = online.f1(tious, protocol.tiou, predictions=counted, truth=len(truth))
+    metrics: dict[str, float] = {}
+    for name, values in (("F1", scores.f1), ("precision", scores.precision), ("recall", scores.recall)):
+        metrics |= _named(name, protocol.tiou, values)
+    counts = {"f1_videos": len(videos), "f1_ground_truth": len(truth), "f1_predictions": counted}
+    return _ClassAgnostic(joined=joined, metrics=metrics, counts=counts)
+
+
+def _of_one_class(protocol: OnlineProtocol, annotations: Annotations) -> Annotations:
+    """The annotations with every instance of the one class "", but for classes that the protocol excludes."""
+    excluded = {name for name, _ in protocol.excluded_classes}
+    barred = np.array([name in excluded for name in annotations.classes] + [False])
+    videos = {}
+    for video, record in annotations.videos.items():
+        kept = record.instances[~barred[record.instances.label]]
+        everything = replace(kept, label=np.zeros(len(kept), np.int64), classes=("",), extra={})
+        videos[video] = replace(record, instances=everything)
+    return replace(annotations, classes=("",), videos=videos)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _ByClass:
+    """What is found class by class."""
+
+    scored: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+def _by_class(protocol: OnlineProtocol, annotations: Annotations, joined: Joined, table: ResultTable) -> _ByClass:
+    """mAP, AEDT and start detection."""
+    count = len(annotations.classes)
+    pairs = detection.overlaps(joined.truth, joined.predictions, protocol.tiou, class_count=count)
+    starts = online.start_pairs(joined.truth, joined.predictions, protocol.offsets_s, class_count=count)
+    scored = np.flatnonzero(pairs.truth_count)
+    if protocol.class_count not in (None, len(scored)):
+        joined.tally.warn(f"{len(scored)} classes have ground truth, the benchmark has {protocol.class_count}")
+    precision = detection.average_precision(pairs)
+    nearness = online.precision_to_depth(starts, protocol.depth)
+    parts = [("AP", protocol.tiou, precision, precision[:, scored].mean(axis=1))]
+    if table.generation_time_s is not None:
+        parts.append(("AEDT", protocol.tiou, *_delays(pairs, joined.truth, table.generation_time_s[joined.table_row])))
+    parts.append(("p-AP", protocol.offsets_s, nearness, nearness[:, scored].mean(axis=1)))
+    metrics: dict[str, float] = {}
+    for name, thresholds, _, means in parts:
+        stem = "mAP" if name == "AP" else name
+        metrics |= {stem: float(means.mean())} | _named(stem, thresholds, means)
+    per_class: dict[str, dict[str, float]] = {}
+    for label in scored.tolist():
+        of_class = per_class.setdefault(annotations.classes[label], {})
+        for name, thresholds, values, _ in parts:
+            of_class |= {name: float(values[:, label].mean())} | _named(name, thresholds, values[:, label])
+        of_class["ground_truth"] = int(pairs.truth_count[label])
+    return _ByClass(scored=len(scored), metrics=metrics, per_class=per_class)
+
+
+def _delays(pairs: detection.Overlaps, truth: detection.Rows, made_s: Floats) -> tuple[Floats, Floats]:
+    """((M, K) mean delay of each class, (M,) of all true positives); NaN where there are none."""
+    sums = np.zeros((len(pairs.tious), pairs.class_count))
+    hits = np.zeros_like(sums)
+    for row, threshold in enumerate(pairs.tious):
+        delays, labels = online.end_delays(pairs, threshold, truth.end_s, made_s)
+        sums[row] = np.bincount(labels, weights=delays, minlength=pairs.class_count)
+        hits[row] = np.bincount(labels, minlength=pairs.class_count)
+    with np.errstate(invalid="ignore"):
+        return sums / hits, sums.sum(axis=1) / hits.sum(axis=1)
+
+
+def _named(stem: str, thresholds: tuple[float, ...], values: Floats) -> dict[str, float]:
+    """Metric names with their values; offsets of starts are told in tenths of a second."""
+    name = _offset_name if stem == "p-AP" else threshold_name
+    return {f"{stem}@{name(each)}": float(value) for each, value in zip(thresholds, values, strict=True)}
+
+
+def _offset_name(seconds: float) -> str:
+    return f"{seconds:.1f}" if abs(seconds - round(seconds, 1)) < 1e-9 else f"{seconds:.6g}"
