@@ -1,13 +1,13 @@
 """`tal evaluate`: score predictions by a benchmark's official protocol."""
 
 import json as json_format
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tal.atomic import write_text
-from tal.evaluation import Evaluation
 from tal.evaluation import evaluate as evaluate_protocol
 from tal.pipelines.evaluation_tables import show
 from tal.pipelines.protocol_words import run_with_protocol
@@ -36,7 +36,7 @@ def evaluate(
         json: Also write everything as JSON to this file; - writes it to standard output instead of the table.
     """
     result = evaluate_protocol(protocol, annotations, predictions, **options)
-    text = as_json(result)
+    text = as_json(result.as_dict())
     if json == "-":
         sys.stdout.write(text)
         return 0
@@ -46,17 +46,17 @@ def evaluate(
     return 0
 
 
-def as_json(result: Evaluation) -> str:
-    """Everything, as JSON text; NaN stands as null, which JSON lacks."""
-    return json_format.dumps(_without_nan(result.as_dict()), indent=1, allow_nan=False) + "\n"
+def as_json(values: Mapping[str, Any]) -> str:
+    """Plain values as JSON text; NaN and infinity, which JSON lacks, stand as null."""
+    return json_format.dumps(_finite(values), indent=1, allow_nan=False) + "\n"
 
 
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(each) for key, each in value.items()}
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(each) for each in value]
-    return None if isinstance(value, float) and value != value else value
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def run_words(words: Sequence[str]) -> int:

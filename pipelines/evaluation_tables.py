@@ -42,7 +42,7 @@ def show(result: Evaluation, *, per_class: bool = False) -> None:
         console.print(_threshold_table(result, thresholds, stems))
     if single:
         console.print(_single_table({name: result.metrics[name] for name in single}))
-    for line in _lines(result):
+    for line in told(result):
         console.print(escape(line), style="dim")
     for warning in result.warnings:
         console.print(f"[yellow]note:[/] {escape(warning)}")
@@ -92,7 +92,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else "-" if math.isnan(value) else f"{value:.4f}"
 
 
-def _lines(result: Evaluation) -> list[str]:
+def told(result: Evaluation) -> list[str]:
     """What was evaluated and by which rules, in words."""
     counts, options = result.counts, result.options
     subset = f" of subset {options['subset']}" if options.get("subset") else ""
