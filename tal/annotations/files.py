@@ -16,12 +16,13 @@ _BINARY = {
 }
 
 
-def read_bytes(path: Path | str, *, binary: bool = False) -> bytes:
+def read_bytes(path: Path | str, *, binary: bool = False, pickles: bool = False) -> bytes:
     """The file's content.
 
     Args:
         path: The file.
         binary: The caller reads more than text, as npz archives and images: only pickles are refused.
+        pickles: The caller reads pickles, with `tal.annotations.pickles`.
 
     Raises:
         AnnotationError: missing, a folder, unreadable, empty, or a kind that is never read (pickle, archive).
@@ -39,12 +40,13 @@ def read_bytes(path: Path | str, *, binary: bool = False) -> bytes:
         raise AnnotationError(f"{path}: cannot be read: {error.strerror}") from error
     if not content.strip():
         raise AnnotationError(f"{path} is empty", cause="an interrupted download or write", todo="get the file again")
-    if content.startswith(_PICKLE_STARTS):
+    if content.startswith(_PICKLE_STARTS) and not pickles:
         raise AnnotationError(
             f"{path} is a Python pickle",
             expected="JSON, CSV or XML",
             cause="some repositories ship predictions as .pkl",
-            todo="convert it to JSON where you trust it; loading a pickle can run any code",
+            todo="convert it to JSON where you trust it; loading a pickle can run any code. Those of JHMDB and "
+            "UCF101-24 are read by their protocols, with a reader that runs none",
         )
     for start, kind in _BINARY.items():
         if content.startswith(start) and not binary:
