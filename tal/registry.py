@@ -80,8 +80,25 @@ PROTOCOLS = Registry(
         "online": ("tal.datasets.online:PROTOCOL", "online detection: mAP, end delays, Hungarian F1, start detection"),
         "thumos14-online": ("tal.datasets.online:THUMOS14", "THUMOS14 online detection, tIoU 0.3 to 0.7"),
         "egtea-online": ("tal.datasets.online:EGTEA", "EGTEA Gaze+ online detection, tIoU 0.1 to 0.5"),
+        "recognition": ("tal.datasets.recognition:PROTOCOL", "one class per video, top-k and mean class accuracy"),
+        "recognition-multilabel": ("tal.datasets.recognition:MULTILABEL", "several classes per video, mAP"),
         "repcount": ("tal.datasets.repcount:PROTOCOL", "RepCount repetition counting, MAE and OBO"),
         "counting": ("tal.datasets.repcount:COUNTING", "repetition counting on one's own videos, MAE and OBO"),
+        "ava": ("tal.datasets.ava:PROTOCOL", "AVA, boxes and actions on keyframes, frame mAP at IoU 0.5"),
+        "ava-kinetics": ("tal.datasets.ava:KINETICS", "AVA-Kinetics, boxes and actions on keyframes, frame mAP"),
+        "frame-boxes": ("tal.datasets.frame_boxes:PROTOCOL", "boxes on keyframes of one's own, frame mAP"),
+        "charades-sta": ("tal.datasets.charades_sta:PROTOCOL", "Charades-STA moment retrieval, R@n at IoU m"),
+        "tacos": ("tal.datasets.tacos:PROTOCOL", "TACoS moment retrieval, R@n at IoU m"),
+        "activitynet-captions": (
+            "tal.datasets.activitynet_captions:PROTOCOL",
+            "ActivityNet Captions moment retrieval, R@n at IoU m",
+        ),
+        "grounding": ("tal.datasets.moments:PROTOCOL", "moment retrieval on any set, R@n at IoU m"),
+        "qvhighlights": (
+            "tal.datasets.qvhighlights:PROTOCOL",
+            "QVHighlights: moment mAP and R1, highlight mAP and HIT@1",
+        ),
+        "ual-bench": ("tal.datasets.ual_bench:PROTOCOL", "UAL-Bench: overlap, time difference and onset"),
     },
 )
 
@@ -94,6 +111,7 @@ COMMANDS = Registry(
         "explain": ("tal.pipelines.explain:explain", "show a recipe's settings, with those derived from the data"),
         "localize": ("tal.pipelines.localize:localize", "what happens when: detections, subtitles and a page"),
         "evaluate": ("tal.pipelines.evaluate:evaluate", "score predictions by a benchmark's official protocol"),
+        "diagnose": ("tal.pipelines.diagnose:diagnose", "where the mAP of detections is lost, and how sure it is"),
         "check": ("tal.pipelines.check:check", "find what is wrong with a dataset before training does"),
         "report": ("tal.pipelines.report:report", "one html page: player, timeline, metrics, worst misses"),
         "export": ("tal.pipelines.export:export", "predictions to csv, subtitles and other formats"),

@@ -10,10 +10,15 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+NEVER = np.iinfo(np.int64).max
+"""The rank of a class that has no score."""
+
+
 def label_rank(score: ArrayLike, label: ArrayLike) -> Ints:
     """(N,) place of the true class among the scores of its video, from 0: top-k is the share below k.
 
-    Among equal scores the class with the lower index comes first; public evaluators leave that to the sort.
+    Among equal scores the class with the lower index comes first; public evaluators leave that to the sort. A true
+    class whose score is -inf was not predicted at all: `NEVER`.
 
     Args:
         score: (N, K).
@@ -22,22 +27,29 @@ def label_rank(score: ArrayLike, label: ArrayLike) -> Ints:
     scores, labels = np.asarray(score, np.float64), np.asarray(label, np.int64)
     own = scores[np.arange(len(labels)), labels][:, None]
     earlier = np.arange(scores.shape[1]) < labels[:, None]
-    return ((scores > own) | ((scores == own) & earlier)).sum(1)
+    rank = ((scores > own) | ((scores == own) & earlier)).sum(1)
+    return np.where(np.isneginf(own[:, 0]), NEVER, rank)
 
 
 def tied(score: ArrayLike, label: ArrayLike) -> NDArray[np.bool_]:
     """(N,) whether another class has the very score of the true one, so that its rank is a matter of the tie rule."""
     scores, labels = np.asarray(score, np.float64), np.asarray(label, np.int64)
-    return (scores == scores[np.arange(len(labels)), labels][:, None]).sum(1) > 1
+    own = scores[np.arange(len(labels)), labels][:, None]
+    return ((scores == own).sum(1) > 1) & np.isfinite(own[:, 0])
 
 
-def class_accuracy(score: ArrayLike, label: ArrayLike) -> Floats:
-    """(K,) share of each class's videos whose best class is the true one; NaN of a class without videos."""
-    scores, labels = np.asarray(score, np.float64), np.asarray(label, np.int64)
-    right = label_rank(scores, labels) == 0
-    count = np.bincount(labels, minlength=scores.shape[1])
-    hits = np.bincount(labels, weights=right, minlength=scores.shape[1])
-    return np.divide(hits, count, out=np.full(len(count), np.nan), where=count > 0)
+def class_accuracy(right: ArrayLike, label: ArrayLike, *, class_count: int) -> Floats:
+    """(K,) share of each class's videos that are right; NaN of a class without videos.
+
+    Args:
+        right: (N,) whether the best class of a video is the true one.
+        label: (N,) class indices.
+        class_count: K.
+    """
+    labels = np.asarray(label, np.int64)
+    count = np.bincount(labels, minlength=class_count)
+    hits = np.bincount(labels, weights=np.asarray(right, np.float64), minlength=class_count)
+    return np.divide(hits, count, out=np.full(class_count, np.nan), where=count > 0)
 
 
 def pooled(score: ArrayLike, video_idx: ArrayLike, *, maximum: bool = False) -> Floats:
