@@ -1,7 +1,9 @@
 """ActivityNet-1.3: 200 everyday activities, evaluated on the validation split."""
 
+from tal.datasets.evaluators import ACTIONFORMER, OPENTAD
 from tal.datasets.kinds.detection import DetectionProtocol
-from tal.datasets.protocol import steps
+from tal.datasets.kinds.proposals import ProposalsProtocol
+from tal.datasets.protocol import Variant, steps
 
 PROTOCOL = DetectionProtocol(
     name="activitynet",
@@ -11,4 +13,21 @@ PROTOCOL = DetectionProtocol(
     duplicates="keep",
     class_count=200,
     source="activitynet/ActivityNet, Evaluation/eval_detection.py",
+    variants={"actionformer": ACTIONFORMER, "opentad": OPENTAD},
+)
+
+PROPOSALS = ProposalsProtocol(
+    name="activitynet-proposals",
+    title="ActivityNet-1.3 temporal action proposals",
+    subset="validation",
+    tiou=steps(0.5, 0.95, 10),
+    duplicates="keep",
+    source="activitynet/ActivityNet, Evaluation/eval_proposal.py",
+    variants={
+        "opentad": Variant(
+            settings={"duplicates": "opentad"},
+            source="sming256/OpenTAD, opentad/evaluations/recall.py",
+            about="duplicated ground truth removed",
+        )
+    },
 )

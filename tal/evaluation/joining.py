@@ -1,7 +1,7 @@
 """Brings ground truth and predictions of segments onto common rows; everything that is left out is counted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,9 @@ class Joined:
     tally: Tally
 
 
-def join(protocol: DetectionProtocol, annotations: Annotations, table: ResultTable, source: str) -> Joined:
+def join(
+    protocol: DetectionProtocol, annotations: Annotations, table: ResultTable, source: str, *, by_class: bool = True
+) -> Joined:
     """Apply a protocol's split, exclusions, duplicate rule and rule for videos outside.
 
     Args:
@@ -86,6 +88,8 @@ def join(protocol: DetectionProtocol, annotations: Annotations, table: ResultTab
         annotations: Records of all splits.
         table: The predictions.
         source: What messages call the predictions.
+        by_class: False where classes do not matter, as for proposals: all rows get label 0, after the duplicate rule,
+            which compares classes.
 
     Raises:
         TalError: an unknown subset, no ground truth, predictions with NaN, or on no video or of no class that is there.
@@ -93,7 +97,9 @@ def join(protocol: DetectionProtocol, annotations: Annotations, table: ResultTab
     joining = _Joining(protocol, annotations, table, source)
     records = joining.records()
     truth, removed = joining.truth(records)
-    judged, rows, outside = joining.judged(records, truth)
+    if not by_class:
+        truth = replace(truth, label=np.zeros(len(truth), np.int64))
+    judged, rows, outside = joining.judged(records, truth, by_class)
     return Joined(
         records=records,
         truth=truth,
@@ -141,10 +147,12 @@ class _Joining:
                 self.tally.exclude(f"class {name}: {reason}", int((kept & of_class).sum()))
                 kept &= ~of_class
         rows, removed = rows[kept], 0
-        if self.protocol.duplicates == "remove":
-            tolerance_s = self.protocol.duplicate_tolerance_s
-            short = rows.end_s - rows.start_s < tolerance_s
-            self.tally.exclude(f"shorter than {tolerance_s:g} s (removed with the duplicates)", int(short.sum()))
+        if self.protocol.duplicates != "keep":
+            tolerance_s, length_s = self.protocol.duplicate_tolerance_s, rows.end_s - rows.start_s
+            shorter = self.protocol.duplicates == "remove"
+            short = length_s < tolerance_s if shorter else length_s <= 0
+            what = f"shorter than {tolerance_s:g} s" if shorter else "without length"
+            self.tally.exclude(f"{what} (removed with the duplicates)", int(short.sum()))
             rows = rows[~short]
             duplicated = detection.duplicates(rows, tolerance_s=tolerance_s)
             rows, removed = rows[~duplicated], int(duplicated.sum())
@@ -158,17 +166,20 @@ class _Joining:
             )
         return rows, removed
 
-    def judged(self, records: Mapping[str, VideoRecord], truth: detection.Rows) -> tuple[detection.Rows, Ints, int]:
+    def judged(
+        self, records: Mapping[str, VideoRecord], truth: detection.Rows, by_class: bool
+    ) -> tuple[detection.Rows, Ints, int]:
         """(the predictions that are judged, their rows in the table, how many are on videos outside the split)."""
         table = self.table
         _refuse_nan(table, self.source)
+        self._tell_faults()
         position = {video: index for index, video in enumerate(records)}
         video_idx = np.array([position.get(video, -1) for video in table.videos], np.int64)
         foreign = np.flatnonzero(video_idx < 0)
         video_idx[foreign] = len(records) + np.arange(len(foreign))
         rows = detection.Rows(
             video_idx=video_idx[table.video_idx],
-            label=self._labels()[table.label_idx],
+            label=self._labels()[table.label_idx] if by_class else np.zeros(len(table), np.int64),
             start_s=table.start_s,
             end_s=table.end_s,
             score=table.score,
@@ -182,18 +193,34 @@ class _Joining:
         self._tell_outside(is_outside)
         if self.protocol.outside == "drop":
             kept &= ~is_outside
+        if by_class:
+            kept &= self._of_known_class(rows.label, truth, kept)
+        return rows[kept], np.flatnonzero(kept), int((kept & is_outside).sum())
+
+    def _of_known_class(self, label: Ints, truth: detection.Rows, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(N,) whether each prediction is of a class that is evaluated; those of `kept` that are not are counted."""
         has_truth = np.bincount(truth.label, minlength=len(self.annotations.classes) + 2) > 0
         excluded = {name for name, _ in self.protocol.excluded_classes}
         barred = np.array([name in excluded for name in self.annotations.classes] + [False, False])
+        known = np.ones(len(label), bool)
         for reason, wrong in (
-            ("no class", rows.label == -1),
-            ("class not in the annotations", rows.label == -2),
-            ("class excluded by the protocol", (rows.label >= 0) & barred[rows.label]),
-            ("class without ground truth in the subset", (rows.label >= 0) & ~has_truth[rows.label]),
+            ("no class", label == -1),
+            ("class not in the annotations", label == -2),
+            ("class excluded by the protocol", (label >= 0) & barred[label]),
+            ("class without ground truth in the subset", (label >= 0) & ~has_truth[label]),
         ):
-            self.tally.drop(reason, int((kept & wrong).sum()))
-            kept &= ~wrong
-        return rows[kept], np.flatnonzero(kept), int((kept & is_outside).sum())
+            self.tally.drop(reason, int((kept & known & wrong).sum()))
+            known &= ~wrong
+        return known
+
+    def _tell_faults(self) -> None:
+        """Faulty segments are judged, as the public evaluators do, but not in silence."""
+        reversed_ones = int((self.table.end_s < self.table.start_s).sum())
+        if reversed_ones:
+            self.tally.warn(f"{reversed_ones} predictions end before they start: they overlap nothing")
+        negative = int((self.table.start_s < 0).sum())
+        if negative:
+            self.tally.warn(f"{negative} predictions start before 0: they are taken as they are")
 
     def _labels(self) -> Ints:
         """Class index of each of the table's labels (-2 where the annotations lack it), and -1 at the end for none."""
