@@ -26,12 +26,13 @@ class FalsePositives:
     normalised_gain: Mapping[str, float]
 
     def shares(self, threshold: str | None = None) -> list[dict[str, float]]:
-        """Per budget {kind: share of its predictions}, at one threshold or on average over all."""
+        """Per budget {kind: share of its predictions}, at one threshold or all; NaN for a budget without predictions."""
         chosen = list(self.counts.values()) if threshold is None else [self.counts[threshold]]
         shares = []
         for budget in zip(*chosen, strict=True):
             total = sum(sum(each.values()) for each in budget)
-            shares.append({kind: sum(each[kind] for each in budget) / max(total, 1) for kind in budget[0]})
+            found = {kind: sum(each[kind] for each in budget) for kind in budget[0]}
+            shares.append({kind: count / total if total else float("nan") for kind, count in found.items()})
         return shares
 
 

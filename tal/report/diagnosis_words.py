@@ -1,0 +1,78 @@
+"""What the parts of a diagnosis are called, for people: in tables and on the page."""
+
+import math
+
+from tal.diagnosis.characteristics import COVERAGE, INSTANCES
+from tal.diagnosis.result import Bucket
+
+ERROR_NAMES = {
+    "true_positive": "true positive",
+    "double_detection": "double detection",
+    "wrong_label": "wrong label",
+    "localization": "localization",
+    "confusion": "confusion",
+    "background": "background",
+    "missed": "missed",
+}
+ERROR_MEANINGS = {
+    "true_positive": "takes an instance",
+    "double_detection": "of an instance that a higher score has taken",
+    "wrong_label": "the right place, another class",
+    "localization": "the right class, tIoU from 0.1 to the threshold",
+    "confusion": "another class, tIoU from 0.1 to the threshold",
+    "background": "overlaps no instance by 0.1",
+    "missed": "an instance that nothing comes near",
+}
+ORACLE_NAMES = {
+    "perfect_boundaries": "perfect boundaries",
+    "perfect_labels": "perfect labels",
+    "perfect_ranking": "perfect ranking",
+    "no_duplicates": "no duplicates",
+    "no_background": "no background",
+    "no_misses": "no misses",
+}
+ORACLE_MEANINGS = {
+    "perfect_boundaries": "localization errors get the boundaries of their instance",
+    "perfect_labels": "wrong labels become those of their instance",
+    "perfect_ranking": "within a class, all that is right stands before all that is wrong",
+    "no_duplicates": "double detections are left out",
+    "no_background": "predictions that overlap nothing are left out",
+    "no_misses": "instances that nothing comes near need not be found",
+}
+BUCKETS_OF = {
+    "thumos14": "DETAD's buckets for THUMOS14",
+    "activitynet": "DETAD's buckets for ActivityNet",
+    "quantiles": "quantiles of this set",
+}
+
+
+def bucket_range(characteristic: str, bucket: Bucket, *, first: bool) -> str:
+    """What a bucket holds, in words: "up to 3 s", "3 to 6 s", "over 18 s", "2 to 40", "2 % to 4 %"."""
+    if characteristic == INSTANCES:
+        low = int(bucket.low) + (0 if first and bucket.low > 0 else 1)
+        if math.isinf(bucket.high):
+            return f"{low} or more"
+        return f"{low}" if low >= bucket.high else f"{low} to {int(bucket.high)}"
+    unit = "%" if characteristic == COVERAGE else "s"
+    low_text, high_text = (
+        _plain(100 * edge if characteristic == COVERAGE else edge) for edge in (bucket.low, bucket.high)
+    )
+    if math.isinf(bucket.high):
+        return f"over {low_text} {unit}"
+    return f"up to {high_text} {unit}" if first else f"{low_text} to {high_text} {unit}"
+
+
+def _plain(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def seconds(value: float) -> str:
+    """A time: 12.3 s, or 1:02:03.4 from a minute on."""
+    if not math.isfinite(value):
+        return "?"
+    if abs(value) < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(abs(value), 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    sign = "-" if value < 0 else ""
+    return f"{sign}{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{sign}{minutes}:{rest:04.1f}"
