@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tal.boxes import Tube
+from tal.ops.tubes import FrameTube
 from tal.segments import Segments
 
 
@@ -41,6 +42,9 @@ class VideoRecord:
         instances: Segments and labels; `extra` holds what else a format gives per instance.
         moments: Sentences with spans.
         tubes: Boxes per actor and time.
+        frame_tubes: Boxes per numbered frame in pixels, as tube benchmarks give them; labels index the class list.
+        frame_count: Number of frames, where the annotations count in frames.
+        frame_size: (height, width) in pixels, where the annotations give it.
         cycles_s: Repetition cycles: (start, end) in seconds, per instance row that has any.
         steps: Class names in the order in which the video shows them.
         quality: Execution score in [0, 1].
@@ -54,6 +58,9 @@ class VideoRecord:
     instances: Segments = field(default_factory=Segments.empty)
     moments: tuple[Moment, ...] = ()
     tubes: tuple[Tube, ...] = ()
+    frame_tubes: tuple[FrameTube, ...] = ()
+    frame_count: int | None = None
+    frame_size: tuple[int, int] | None = None
     cycles_s: Mapping[int, tuple[tuple[float, float], ...]] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
     quality: float | None = None
@@ -69,6 +76,7 @@ class Annotations:
         source: The file that they were read from.
         format: The reader's name.
         further_subsets: (video, subset) where the file puts a video into a second split; the record has the first.
+        splits: Name -> ids in the file's order, where the file lists its splits.
     """
 
     classes: tuple[str, ...]
@@ -76,6 +84,7 @@ class Annotations:
     source: str = ""
     format: str = ""
     further_subsets: tuple[tuple[str, str], ...] = ()
+    splits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.videos)

@@ -206,7 +206,7 @@ def link_viterbi(
     A step between boxes of neighbouring frames is worth IoU + (s1 + s2) + s1 s2 / 2. Frames without boxes take those of
     the nearest frame that has some (of two the earlier). Paths are taken until a frame has no box left, or `paths` are
     found; then `nms_tubes` by their mean score. Every tube spans the frames 1 to n. Reference: wei-tim/YOWO,
-    core/eval_results.py (link_bbxes_between_frames, link_video_one_class). Of equal paths that over the boxes which come
+    core/eval_results.py (link_bbxes_between_frames, link_video_one_class). Of equal paths that over the boxes that come
     first is taken.
 
     Args:
