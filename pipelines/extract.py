@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tal.features.store import FeatureStore
-from tal.video import assign_ids, list_videos
+from tal.video import assign_ids, decoder_version, list_videos
 
 if TYPE_CHECKING:
     from tal.features.extractor import Summary
@@ -25,6 +25,7 @@ def extract(
     dtype: Literal["float16", "float32"] = "float16",
     resize_mode: Literal["fast", "reference"] = "fast",
     decoders: int | None = None,
+    decoder: Literal["pyav", "torchcodec"] = "pyav",
     retry_failed: bool = False,
 ) -> int:
     """Make features of videos and keep them in a store.
@@ -45,9 +46,11 @@ def extract(
         dtype: Of the features on disk.
         resize_mode: fast, or reference to resize exactly as the backbone's own preprocessing does, slower.
         decoders: Videos decoded at once; 1 beside a network on the CPU and 4 beside one on a GPU if not given.
+        decoder: pyav, or torchcodec (an extra), which on a GPU decodes there and leaves the frames there; see tal info.
         retry_failed: Try again what failed before.
     """
     paths = assign_ids(list_videos(inputs), inputs, id)
+    decoder_version(decoder)  # Tells at once where it cannot be used.
     from tal.backbones import load_backbone
     from tal.device import choose_device
     from tal.features import extractor
@@ -62,6 +65,7 @@ def extract(
         batch_clips=batch_clips,
         retry_failed=retry_failed,
         decoders=decoders if decoders is not None else (4 if chosen.type == "cuda" else 1),
+        decoder=decoder,
     )
     _tell(summary, out)
     return 1 if summary.failed else 0

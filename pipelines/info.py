@@ -12,7 +12,6 @@ from typing import Any
 from tal.version import VERSION
 
 _LIBRARIES = ("torch", "torchvision", "lightning", "av", "numpy", "scipy", "open_clip_torch")
-_EXTRAS = ("torchcodec", "decord")  # decoders that no reader here uses yet
 
 
 def info(videos: list[Path] | None = None, *, json: str | None = None) -> int:
@@ -79,25 +78,14 @@ def _gpu() -> dict[str, Any]:
 def _decoders() -> dict[str, dict[str, Any]]:
     """Name -> usable or not, and in words what it is or why not."""
     from tal.errors import TalError
-    from tal.video import DECODERS
+    from tal.video import DECODERS, decoder_version
 
     found: dict[str, dict[str, Any]] = {}
     for name, entry in DECODERS.items():
         try:
-            entry.load()
-        except (ImportError, TalError) as error:
-            found[name] = {"usable": False, "about": str(error)}
-            continue
-        found[name] = {"usable": True, "about": entry.about}
-    if found["pyav"]["usable"]:
-        import av
-
-        numbers = ".".join(map(str, av.library_versions["libavcodec"]))
-        found["pyav"]["about"] += f" (av {av.__version__}, libavcodec {numbers})"
-    for name in _EXTRAS:
-        version = _version(name)
-        why = "not installed" if version is None else f"{version} is installed, but tal has no reader for it yet"
-        found[name] = {"usable": False, "about": why}
+            found[name] = {"usable": True, "about": f"{entry.about} ({decoder_version(name)})"}
+        except TalError as error:
+            found[name] = {"usable": False, "about": "; ".join(filter(None, (error.given, error.todo)))}
     return found
 
 

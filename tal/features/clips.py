@@ -70,8 +70,8 @@ class ClipBatcher:
         self._ready: deque[tuple[str, NDArray[np.float32]]] = deque()
 
     @torch.inference_mode()
-    def feed(self, video: str, pixels: NDArray[np.uint8]) -> None:
-        """More frames of a video, (N, H, W, 3) uint8, in order."""
+    def feed(self, video: str, pixels: NDArray[np.uint8] | Tensor) -> None:
+        """More frames of a video, (N, H, W, 3) uint8, in order; a tensor where they are on the device already."""
         state = self._videos.setdefault(video, _Video())
         frames = self._normalised(pixels)
         if state.frames is not None:
@@ -119,10 +119,10 @@ class ClipBatcher:
         while self._ready:
             yield self._ready.popleft()
 
-    def _normalised(self, pixels: NDArray[np.uint8]) -> Tensor:
+    def _normalised(self, pixels: NDArray[np.uint8] | Tensor) -> Tensor:
         """(N, H, W, 3) uint8 -> (N, 3, H, W) float32 on the device, by the spec's mean and deviation."""
-        frames = torch.from_numpy(pixels)
-        if self._device.type == "cuda":
+        frames = pixels if isinstance(pixels, Tensor) else torch.from_numpy(pixels)
+        if self._device.type == "cuda" and frames.device.type == "cpu":
             frames = frames.pin_memory().to(self._device, non_blocking=True)
         planes = frames.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         return planes.sub_(self._mean).mul_(self._scale)

@@ -61,6 +61,8 @@ class BackgroundDecoder:
         store: Where a video's state is looked up right before it would be decoded.
         retry_failed: Decode also what is recorded as failed.
         threads: Videos decoded at once.
+        decoder: A name in `tal.video.DECODERS`.
+        device: Where frames are decoded.
     """
 
     def __init__(
@@ -72,7 +74,10 @@ class BackgroundDecoder:
         store: FeatureStore,
         retry_failed: bool,
         threads: int,
+        decoder: str = "pyav",
+        device: str = "cpu",
     ) -> None:
+        self._decoder, self._device = decoder, device
         self._resize, self._fps, self._store, self._retry_failed = resize, fps, store, retry_failed
         self._queue: queue.Queue[Chunk | Ended | None] = queue.Queue(_QUEUE_CHUNKS * threads)
         self._stop = threading.Event()
@@ -126,8 +131,8 @@ class BackgroundDecoder:
         failure = None
         try:
             source |= Fingerprint.of(path).as_dict()
-            with open_video(path, resize=self._resize) as reader:
-                source |= _facts(reader.info)
+            with open_video(path, resize=self._resize, decoder=self._decoder, device=self._device) as reader:
+                source |= _facts(reader.info) | {"decoder": reader.decoder}
                 for frames in reader.sampled(self._fps, CHUNK_FRAMES):
                     self._put(Chunk(video=video, info=reader.info, source=source, pixels=frames.pixels))
                     if self._stop.is_set():
@@ -151,8 +156,6 @@ class BackgroundDecoder:
 
 def _facts(info: VideoInfo) -> dict[str, Any]:
     """What a store's record keeps of the video."""
-    import av
-
     return {
         "codec": info.codec,
         "width": info.width,
@@ -162,5 +165,4 @@ def _facts(info: VideoInfo) -> dict[str, Any]:
         "variable_rate": info.variable_rate,
         "start_s": info.start_s,
         "notes": list(info.notes),
-        "decoder": f"pyav {av.__version__}",
     }

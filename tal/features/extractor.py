@@ -80,6 +80,7 @@ def extract(
     batch_clips: int | None = None,
     retry_failed: bool = False,
     decoders: int = 1,
+    decoder: str = "pyav",
 ) -> Summary:
     """Make the features of many videos. May be interrupted or killed at any time, and run again.
 
@@ -91,6 +92,7 @@ def extract(
         retry_failed: Try again what is recorded as failed. A failed or finished video whose file was replaced since is
             always done again.
         decoders: Videos decoded at once, in threads.
+        decoder: A name in `tal.video.DECODERS`; torchcodec decodes where the backbone is.
 
     Raises:
         FeatureError: a store of another spec.
@@ -99,21 +101,23 @@ def extract(
     spec = backbone.spec
     _check_spec(store.spec, spec)
     batcher = _batcher(backbone, batch_clips)
-    decoder = BackgroundDecoder(
+    source = BackgroundDecoder(
         videos,
         resize=spec.resize,
         fps=sampling_fps(spec),
         store=store,
         retry_failed=retry_failed,
         threads=max(1, min(decoders, len(videos))),
+        decoder=decoder,
+        device=str(next(backbone.parameters()).device) if decoder == "torchcodec" else "cpu",
     )
     run = _Run(batcher, store, spec)
     began = time.monotonic()
     try:
-        for _ in track(run.videos(decoder), "extract", total=len(videos)):
-            run.summary.wall_s, run.summary.waited_s = time.monotonic() - began, decoder.waited_s
+        for _ in track(run.videos(source), "extract", total=len(videos)):
+            run.summary.wall_s, run.summary.waited_s = time.monotonic() - began, source.waited_s
     finally:
-        decoder.close()
+        source.close()
     return run.summary
 
 

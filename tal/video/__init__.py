@@ -21,13 +21,30 @@ __all__ = [
     "VideoInfo",
     "VideoReader",
     "assign_ids",
+    "decoder_version",
     "list_videos",
     "open_video",
     "probe",
     "safe_name",
 ]
 
-DECODERS = Registry("decoder", {"pyav": ("tal.video.pyav:PyAVReader", "FFmpeg as PyAV's wheel carries it")})
+DECODERS = Registry(
+    "decoder",
+    {
+        "pyav": ("tal.video.pyav:PyAVReader", "FFmpeg as PyAV's wheel carries it"),
+        "torchcodec": ("tal.video.torchcodec:TorchCodecReader", "torchcodec, on the CPU or on a GPU's own decoder"),
+    },
+)
+
+
+def decoder_version(name: str) -> str:
+    """A decoder's version with that of its libraries; loads it.
+
+    Raises:
+        TalError: no such decoder, or one that cannot be used here, with the reason.
+    """
+    version: str = DECODERS.load(name).version()
+    return version
 
 
 def probe(path: Path | str, *, stream_idx: int | None = None) -> VideoInfo:
@@ -52,6 +69,7 @@ def open_video(
     stream_idx: int | None = None,
     decoder: str = "pyav",
     threads: int = 0,
+    device: str = "cpu",
 ) -> VideoReader:
     """Open a video for reading frames.
 
@@ -62,10 +80,12 @@ def open_video(
         decoder: A name in `DECODERS`.
         threads: Of the decoder; 0 lets it choose by the number of cores, which suits one video at a time. One thread
             takes 10 to 25 % less processor time per frame and suits many videos at once.
+        device: Where frames are decoded and stay; "cuda" needs the decoder torchcodec.
 
     Raises:
         VideoError: the file cannot be opened, or holds no video that can be decoded.
         TalError: no such decoder, or a resize that contradicts itself.
     """
-    reader: VideoReader = DECODERS.load(decoder)(path, resize=resize, stream_idx=stream_idx, threads=threads)
+    make = DECODERS.load(decoder)
+    reader: VideoReader = make(path, resize=resize, stream_idx=stream_idx, threads=threads, device=device)
     return reader

@@ -92,7 +92,7 @@ class Frames:
     """N frames and their times.
 
     Args:
-        pixels: (N, H, W, 3) uint8 RGB.
+        pixels: (N, H, W, 3) uint8 RGB; a tensor where a GPU decoded them, which stays there.
         times_s: (N,) seconds of video time.
     """
 
@@ -110,11 +110,12 @@ class Frames:
 class VideoReader(Protocol):
     """One open video. Memory does not grow with the video's length. Usable as a context manager.
 
-    `losses` says, after reading, what could not be decoded (one line each).
+    `losses` says, after reading, what could not be decoded (one line each); `decoder` names it with its version.
     """
 
     info: VideoInfo
     losses: list[str]
+    decoder: str
 
     def batches(self, batch_frames: int, *, start_s: float = 0.0, end_s: float | None = None) -> Iterator[Frames]:
         """All frames with start_s <= time < end_s, in order, at most `batch_frames` at a time.

@@ -13,6 +13,7 @@ import numpy as np
 
 from tal.errors import VideoError
 from tal.video.container import choose_stream, error_text, open_container, packets
+from tal.video.nearest import TIE_S, nearest_idx
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -28,7 +29,6 @@ Timed = tuple[float, "VideoFrame"]
 _LONGEST_DISORDER = 16  # frames; H.264 and HEVC reorder over no more
 _WORTH_A_SEEK = 16  # frames between here and a keyframe ahead that decoding on would cost
 _MOST_LOSSES = 1000
-_TIE_S = 1e-6  # distances that differ by less are equal
 _CAN_SKIP = {"h264", "hevc"}  # codecs whose decoder can leave out frames that no other refers to
 
 
@@ -95,10 +95,8 @@ class Decoding:
         if self._info.codec not in _CAN_SKIP or self._index.pictures_in_order or self._losses:
             return
         times_s = self._info.times_s
-        later = np.searchsorted(times_s, wanted_s).clip(1, len(times_s) - 1) if len(times_s) > 1 else 0
-        earlier_is_nearer = wanted_s - times_s[later - 1] <= times_s[later] - wanted_s + _TIE_S
         needed = np.zeros(len(times_s), np.bool_)
-        needed[np.where(earlier_is_nearer, later - 1, later)] = True
+        needed[nearest_idx(times_s, wanted_s)] = True
         self._needed, self._announced = needed, times_s[needed]
 
     def _skip_none(self) -> None:
@@ -254,6 +252,6 @@ class _Neighbours:
         """The frame nearest to the time."""
         while self.after is not None and self.after[0] <= time_s:
             self._before, self.after = self.after, next(self._frames, None)
-        if self.after is None or time_s - self._before[0] <= self.after[0] - time_s + _TIE_S:
+        if self.after is None or time_s - self._before[0] <= self.after[0] - time_s + TIE_S:
             return self._before
         return self.after

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import av
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -29,19 +30,35 @@ class PyAVReader:
         resize: Size of the delivered frames.
         stream_idx: Position of a stream in the file; FFmpeg's best video stream if None.
         threads: Of the decoder; 0 lets FFmpeg choose by the number of cores.
+        device: "cpu"; there is no other here.
 
     Raises:
         VideoError: the file cannot be opened, or holds no video that can be decoded.
+        TalError: another device.
     """
 
     def __init__(
-        self, path: Path | str, *, resize: Resize | None = None, stream_idx: int | None = None, threads: int = 0
+        self,
+        path: Path | str,
+        *,
+        resize: Resize | None = None,
+        stream_idx: int | None = None,
+        threads: int = 0,
+        device: str = "cpu",
     ) -> None:
+        if device != "cpu":
+            raise TalError(f"decoder pyav on {device!r}", expected="cpu", todo="use the decoder torchcodec")
         self.info, self._index = scan(path, stream_idx=stream_idx)
         self.losses: list[str] = []
         self._threads = threads
         self._converter = Converter(self.info, resize)
         self._passes: list[Decoding] = []
+        self.decoder = self.version()
+
+    @staticmethod
+    def version() -> str:
+        """PyAV's version and that of the FFmpeg it carries."""
+        return f"pyav {av.__version__}, libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}"
 
     def batches(self, batch_frames: int, *, start_s: float = 0.0, end_s: float | None = None) -> Iterator[Frames]:
         """All frames with start_s <= time < end_s, in order, at most `batch_frames` at a time."""

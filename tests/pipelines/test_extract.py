@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from tal.cli import main
+from tal.errors import TalError
 from tal.features import FeatureStore, open_features
+from tal.video import decoder_version
 
 
 @pytest.fixture
@@ -180,3 +182,20 @@ def test_the_real_clips_finish(cases, tmp_path, capsys):
     for name in store.ids():
         store.load(name, duration_s=store.record(name)["duration_s"])
     assert store.record("decord__corrupted.mp4")["losses"]
+
+
+def test_torchcodec_gives_the_same_store_and_is_named_in_the_record(folder, tmp_path, capsys):
+    try:
+        decoder_version("torchcodec")
+    except TalError as error:
+        pytest.skip(str(error))
+    stores = {}
+    for decoder in ("pyav", "torchcodec"):
+        words = ["extract", str(folder), "--backbone", "tiny", "--out", str(tmp_path / decoder), "--dtype", "float32"]
+        assert main([*words, "--decoder", decoder]) == 0
+        stores[decoder] = FeatureStore.open(tmp_path / decoder)
+    for video in stores["pyav"].ids():
+        assert stores["torchcodec"].record(video)["source"]["decoder"].startswith("torchcodec ")
+        ours, theirs = (open_features(tmp_path / decoder).load(video) for decoder in stores)
+        assert ours.grid == theirs.grid
+        assert np.abs(ours.features - theirs.features).mean() < 0.05 * np.abs(ours.features).mean()
