@@ -1,0 +1,30 @@
+"""Protocols of quality: predicted scores against human ratings."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from tal.datasets.protocol import Protocol
+from tal.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityProtocol(Protocol):
+    """Correlation of scores with ratings, per dimension and for their sum.
+
+    Args:
+        subset: The split to evaluate, in any case, where the annotations have several.
+        dimensions: Columns of ratings to evaluate; by default all that are numbers and that the predictions have too.
+        missing: Refuse predictions that lack a rated video, or drop such videos: a correlation over part of the videos
+            is no longer comparable.
+    """
+
+    evaluator: ClassVar[str] = "tal.evaluation.quality:run"
+    options: ClassVar[tuple[str, ...]] = ("subset", "dimensions", "missing")
+
+    subset: str | None = None
+    dimensions: tuple[str, ...] = ()
+    missing: Literal["refuse", "drop"] = "refuse"
+
+    def __post_init__(self) -> None:
+        if self.missing not in ("refuse", "drop"):
+            raise ConfigError(f"missing {self.missing!r}", expected="refuse or drop")
