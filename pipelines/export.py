@@ -1,101 +1,142 @@
-"""`tal export`: predictions to the files of other tools."""
+"""`tal export`: annotations and predictions to the files of other tools."""
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from tal.annotations import elan, label_studio, subtitles
-from tal.annotations.results import read_results, write_csv, write_results
-from tal.errors import AnnotationError, ConfigError
+from tal.errors import ConfigError
+from tal.pipelines.export_media import find_media
+from tal.pipelines.export_sources import Material, read_material
+from tal.pipelines.export_targets import CONTENT, WORDS, Options, Target, target_of
 from tal.segments import Segments
 from tal.video.ids import safe_name
 
 _logger = logging.getLogger(__name__)
 
-Results = Mapping[str, Segments]
-
-_ONE_FILE: dict[str, tuple[Callable[[Path, Results], None], str]] = {
-    "activitynet": (write_results, ".json"),
-    "csv": (write_csv, ".csv"),
-    "label-studio": (label_studio.write, ".json"),
-}
-_FILE_PER_VIDEO: dict[str, tuple[Callable[[Path, str, Segments], None], str]] = {
-    "srt": (lambda path, video, rows: subtitles.write_srt(path, rows), ".srt"),
-    "vtt": (lambda path, video, rows: subtitles.write_vtt(path, rows), ".vtt"),
-    "elan": (elan.write, ".eaf"),
-}
-
 
 def export(
-    predictions: Path,
+    source: Path,
     *,
-    to: Literal["csv", "srt", "vtt", "activitynet", "elan", "label-studio"],
+    to: Literal[
+        "csv",
+        "srt",
+        "vtt",
+        "activitynet",
+        "elan",
+        "label-studio",
+        "fiftyone",
+        "qvhighlights",
+        "charades-sta",
+        "ava",
+    ],
     out: Path,
+    format: str = "auto",  # noqa: A002
+    subset: str | None = None,
+    videos: list[str] | None = None,
     threshold: float | None = None,
     top: int | None = None,
-    videos: list[str] | None = None,
+    media: str | None = None,
+    fps: float | None = None,
+    labelmap: Path | None = None,
 ) -> int:
-    """Write predictions as files of other tools.
+    """Write annotations or predictions as files of other tools, and tell what a format cannot hold.
 
-    csv, activitynet and label-studio give one file; srt, vtt and elan one per video, in the folder OUT (or in the file
-    OUT, if it has the format's suffix and there is one video).
+    srt, vtt and elan give one file per video, in the folder OUT (or in the file OUT, if it has the format's suffix and
+    there is one video); all others one file. label-studio writes the labelling interface beside it, fiftyone data.json
+    where the videos' files are known, ava the label map.
 
     Args:
-        predictions: ActivityNet results JSON or CSV.
+        source: Annotations or predictions of any kind that tal reads, told by the content.
         to: The format.
-        out: File or folder to write.
-        threshold: Leave out predictions with a lower score.
-        top: Keep at most this many of the best predictions per video.
+        out: File or folder to write; a file that exists is replaced.
+        format: How to read annotations whose content does not tell it: elan-tier, epic-verb, ...
+        subset: Only this split of the annotations.
         videos: Only these ids.
+        threshold: Leave out predictions with a lower score.
+        top: Keep at most this many of the best predictions per video, or per query.
+        media: Folder or URL where the videos are, for elan, label-studio and fiftyone. Label Studio finds a folder's
+            files by its local storage, with the folder's parent as its root.
+        fps: Frames per second of videos whose rate the annotations do not state, for label-studio.
+        labelmap: Names of the classes in an AVA file (pbtxt).
     """
-    if threshold is not None and not math.isfinite(threshold):  # scores of others may be of any size
-        raise ConfigError(f"threshold {threshold}", expected="a finite score")
-    results = _chosen(read_results(predictions), predictions, threshold, top, videos)
-    count = sum(len(rows) for rows in results.values())
-    if to in _ONE_FILE:
-        write, suffix = _ONE_FILE[to]
-        if out.is_dir():
-            out = out / f"{predictions.stem}{suffix}"
-        _refuse_overwriting(out, predictions)
-        write(out, results)
-        _logger.info("%d predictions on %d videos: %s", count, len(results), out)
-        return 0
-    write_one, suffix = _FILE_PER_VIDEO[to]
-    if out.suffix.lower() == suffix and not out.is_dir():
-        if len(results) != 1:
-            raise ConfigError(
-                f"{out} is one file, {predictions} holds {len(results)} videos",
-                expected=f"a folder: {to} is written per video",
-                todo="name a folder, or choose one video with --videos",
-            )
-        paths = dict.fromkeys(results, out)
+    material = _chosen(read_material(source, format, labelmap), subset, videos, threshold, top)
+    target = target_of(to, material)
+    options = Options(fps=fps, media=find_media(material.annotations, media))
+    if target.per_video:
+        left_out = 0
+        for path, video, rows in _files(target, to, material, out):
+            _refuse_overwriting([path], source)
+            left_out += target.write(path, material, options, video, rows)
     else:
-        paths = {video: out / f"{safe_name(video, dots=True)}{suffix}" for video in results}
-    for video, rows in results.items():
-        _refuse_overwriting(paths[video], predictions)
-        write_one(paths[video], video, rows)
-    _logger.info("%d predictions on %d videos: %s", count, len(results), out)
+        out = _file(to, target, out, source)
+        _refuse_overwriting(target.files(out), source)
+        left_out = target.write(out, material, options)
+    _tell(material, target, out, left_out)
     return 0
 
 
 def _chosen(
-    results: dict[str, Segments], source: Path, threshold: float | None, top: int | None, videos: list[str] | None
-) -> dict[str, Segments]:
-    unknown = [video for video in videos or () if video not in results]
-    if unknown:
-        known = ", ".join(list(results)[:10])
-        raise AnnotationError(f"{source}: no video {', '.join(unknown)}", expected=f"videos such as {known}")
+    material: Material, subset: str | None, videos: list[str] | None, threshold: float | None, top: int | None
+) -> Material:
+    source = material.annotations.source
+    if threshold is not None and not math.isfinite(threshold):  # scores of others may be of any size
+        raise ConfigError(f"threshold {threshold}", expected="a finite score")
     if top is not None and top < 1:
         raise ConfigError(f"top {top}", expected="1 or more predictions per video")
-    return {
-        video: (rows if threshold is None else rows[rows.score >= threshold])[:top]
-        for video, rows in results.items()
-        if videos is None or video in videos
-    }
+    if not material.scored and (threshold is not None or top is not None):
+        raise ConfigError(
+            f"{source} holds annotations, which have no scores",
+            todo="leave --threshold and --top out; --videos and --subset choose videos",
+        )
+    if material.boxes is not None and top is not None:
+        raise ConfigError(f"top {top} of boxes on keyframes", todo="choose them with --threshold")
+    if subset is not None:
+        material = material.of_subset(subset)
+    if videos is not None:
+        material = material.of_videos(videos)
+    return material.best(threshold, top) if material.scored else material
 
 
-def _refuse_overwriting(out: Path, source: Path) -> None:
-    if out.exists() and out.samefile(source):
-        raise ConfigError(f"{out} is the file that is read", expected="another file to write")
+def _file(name: str, target: Target, out: Path, source: Path) -> Path:
+    """The one file to write; FiftyOne's has its name in the folder of a data set."""
+    if name == "fiftyone":
+        return out if out.suffix.lower() == target.suffix and not out.is_dir() else out / "labels.json"
+    return out / f"{source.stem}{target.suffix}" if out.is_dir() else out
+
+
+def _files(target: Target, name: str, material: Material, out: Path) -> Iterator[tuple[Path, str, Segments]]:
+    """(path, video, its segments) of each file to write."""
+    results = material.segments()
+    if out.suffix.lower() == target.suffix and not out.is_dir():
+        if len(results) != 1:
+            raise ConfigError(
+                f"{out} is one file, {material.annotations.source} holds {len(results)} videos",
+                expected=f"a folder: {name} is written per video",
+                todo="name a folder, or choose one video with --videos",
+            )
+        yield from ((out, video, rows) for video, rows in results.items())
+        return
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file", expected=f"a folder, or a file that ends in {target.suffix}")
+    for video, rows in results.items():
+        yield out / f"{safe_name(video, dots=True)}{target.suffix}", video, rows
+
+
+def _refuse_overwriting(files: list[Path], source: Path) -> None:
+    for path in files:
+        if path.exists() and path.samefile(source):
+            raise ConfigError(f"{path} is the file that is read", expected="another file to write")
+
+
+def _tell(material: Material, target: Target, out: Path, left_out: int) -> None:
+    parts = material.parts()
+    held = ", ".join(f"{count} {WORDS[part]}" for part, count in parts.items() if part in CONTENT) or "nothing"
+    kind = "predictions" if material.scored else "annotations"
+    but = f", all but {left_out} written" if left_out else ""
+    _logger.info("%s on %d videos (%s)%s: %s", held, len(material.annotations), kind, but, out)
+    if left_out:
+        _logger.warning("%d left out: empty, reversed, before the video's start, or without a time", left_out)
+    for line in target.told(parts):
+        _logger.warning("%s", line)

@@ -51,8 +51,20 @@ def rows_of(text: str, source: str, *, needed: Sequence[str] = _NEEDED) -> list[
         ) from None
 
 
+def columns_of(text: str) -> frozenset[str]:
+    """Our names of the columns that the first line names."""
+    first = text.splitlines()[0]
+    cells = next(csv.reader([first], delimiter=max(",;\t", key=first.count)), [])
+    plain = {_plain(cell) for cell in cells}
+    return frozenset(name for name, aliases in _COLUMNS.items() if plain.intersection(aliases))
+
+
+def _plain(cell: str) -> str:
+    return cell.strip().lower().replace("-", "_").replace(" ", "_")
+
+
 def _rows(reader: Any, source: str, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    header = [cell.strip().lower().replace("-", "_").replace(" ", "_") for cell in next(reader)]
+    header = [_plain(cell) for cell in next(reader)]
     known = {alias: name for name, aliases in _COLUMNS.items() for alias in aliases}
     columns: dict[str, int] = {}
     for position, cell in enumerate(header):
@@ -118,9 +130,9 @@ def _optional(cell: str, where: str) -> float | None:
 
 
 def write_table(path: Path | str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write one CSV file."""
+    """Write one CSV file; what is no Unicode text, such as half of a surrogate pair, becomes a question mark."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    write_text(Path(path), buffer.getvalue())
+    write_text(Path(path), buffer.getvalue().encode("utf-8", "replace").decode())

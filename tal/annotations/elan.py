@@ -4,26 +4,32 @@ An annotation's label is its value, or its tier's name where that is empty. For 
 write remarks into it, the format "elan-tier" always takes the tier's name. The tier is kept in `extra["tier"]`, the
 value in `extra["value"]`.
 A time slot without a value lies evenly spaced between its neighbours in its tier, as ELAN itself shows it. An
-annotation that refers to another one has that one's time.
+annotation that refers to another one has that one's time; in a tier of linguistic type "tal-score", as the writer makes
+them, it is that one's score.
 """
 
+import mimetypes
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from heapq import heappop, heappush
+from itertools import chain, count
 from pathlib import Path
-from urllib.parse import unquote
-from xml.sax.saxutils import quoteattr
-
-import numpy as np
+from urllib.parse import quote, unquote
+from xml.sax.saxutils import escape, quoteattr
 
 from tal.annotations.build import RawVideo, build
 from tal.annotations.csv import video_id
 from tal.annotations.records import Annotations
+from tal.annotations.showing import NO_LABEL, Shown, one_line, plain, shown
 from tal.atomic import write_text
 from tal.errors import AnnotationError
 from tal.segments import Segments
 
 Span = tuple[float, float]
+
+_SEGMENT_TYPE, _SCORE_TYPE = "default-lt", "tal-score"
+_VIDEO_PROPERTY = "tal:video"
 
 
 def parse(text: str, *, source: str, classes: Sequence[str] | None = None) -> Annotations:
@@ -50,8 +56,11 @@ def _parse(text: str, source: str, format_name: str, classes: Sequence[str] | No
     tiers = root.findall("TIER")
     times = _slot_times(root, tiers, source)
     spans = _alignable_spans(tiers, times)
-    raw = RawVideo(path=media or None, extra={"tier": [], "value": []})
+    scores = _scores(tiers, source)
+    raw = RawVideo(path=media or None, extra={"tier": [], "value": []}, score=[] if scores else None)
     for tier in tiers:
+        if _is_scores(tier):
+            continue
         name = tier.get("TIER_ID", "")
         for annotation in tier.iterfind("ANNOTATION/*"):
             start_s, end_s = _span(annotation, spans, root, source)
@@ -59,8 +68,29 @@ def _parse(text: str, source: str, format_name: str, classes: Sequence[str] | No
             raw.add(start_s + origin_s, end_s + origin_s, name if format_name == "elan-tier" else value or name)
             raw.extra["tier"].append(name)
             raw.extra["value"].append(value)
-    video = video_id(Path(media).name) if media else Path(source).stem
+            if raw.score is not None:
+                raw.score.append(scores.get(annotation.get("ANNOTATION_ID", ""), 1.0))
+    video = root.findtext(f"HEADER/PROPERTY[@NAME='{_VIDEO_PROPERTY}']") or (
+        video_id(Path(media).name) if media else Path(source).stem
+    )
     return build({video: raw}, source=source, reader=format_name, classes=classes)
+
+
+def _is_scores(tier: ElementTree.Element) -> bool:
+    return tier.get("LINGUISTIC_TYPE_REF") == _SCORE_TYPE
+
+
+def _scores(tiers: Sequence[ElementTree.Element], source: str) -> dict[str, float]:
+    """Annotation id -> the score that refers to it, of the tiers that hold scores."""
+    found = {}
+    for tier in filter(_is_scores, tiers):
+        for each in tier.iterfind("ANNOTATION/REF_ANNOTATION"):
+            value = each.findtext("ANNOTATION_VALUE") or ""
+            try:
+                found[each.get("ANNOTATION_REF", "")] = float(value)
+            except ValueError:
+                raise AnnotationError(f"{source}: a score of {value!r}", expected="a number") from None
+    return found
 
 
 def _document(text: str, source: str) -> ElementTree.Element:
@@ -146,42 +176,119 @@ def _span(annotation: ElementTree.Element, spans: Mapping[str, Span], root: Elem
     raise AnnotationError(f"{source}: annotation {annotation.get('ANNOTATION_ID')!r} refers to none that has a time")
 
 
-def write(path: Path | str, video: str, segments: Segments, *, media: str | None = None) -> None:
-    """Write one video's segments as an ELAN document: a tier per class, the score as the annotation's value.
+def write(path: Path | str, video: str, segments: Segments, *, media: str | None = None, scores: bool = True) -> int:
+    """Write one video's segments as an ELAN document that ELAN 6 opens: tiers per class, the label as the value.
 
-    Segments without a label are in the tier "segment".
+    Annotations of one tier may not overlap in ELAN: overlapping segments of class "run" go to further tiers, "run (2)",
+    ... Each tier has a tier of scores below it (a symbolic association, linguistic type "tal-score"). Segments without
+    a label are named "segment". `parse` reads the same video, labels, scores and times, in whole milliseconds.
+
+    Args:
+        path: The file.
+        video: The id; kept in a property of the document.
+        segments: Of that video.
+        media: URL of the video; by default its id with ".mp4", beside the document.
+        scores: Write the tiers of scores.
+
+    Returns:
+        The number of segments written: those that cannot be shown are left out, see `showing.shown`.
     """
-    slots, tiers, count = [], [], 0
-    names = np.array([name or "segment" for name in segments.names], object)
-    for name in dict.fromkeys([*segments.classes, "segment"]):
-        rows = segments[names == name]
-        annotations = []
-        for start_s, end_s, score in zip(rows.start_s, rows.end_s, rows.score, strict=True):
-            first, last = 2 * count + 1, 2 * count + 2
-            for slot, time_s in ((first, start_s), (last, end_s)):
-                value = max(0, round(1000 * float(time_s)))
-                slots.append(f'<TIME_SLOT TIME_SLOT_ID="ts{slot}" TIME_VALUE="{value}"/>')
-            count += 1
-            annotations.append(
-                f'<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a{count}" TIME_SLOT_REF1="ts{first}" '
-                f'TIME_SLOT_REF2="ts{last}"><ANNOTATION_VALUE>{score:.3f}</ANNOTATION_VALUE>'
+    return _Document().write(Path(path), video, segments, media or quote(f"./{plain(video)}.mp4"), scores)
+
+
+class _Document:
+    """An ELAN document while it is written."""
+
+    def __init__(self) -> None:
+        self.slots: list[tuple[int, str]] = []  # (milliseconds, id)
+        self.tiers: dict[str, str] = {}
+        self.count = 0
+
+    def write(self, path: Path, video: str, segments: Segments, media: str, scores: bool) -> int:
+        by_name: dict[str, list[Shown]] = {}
+        for each in shown(segments):
+            by_name.setdefault(plain(each.name).strip() or NO_LABEL, []).append(each)
+        for name, rows in by_name.items():
+            for lane in _lanes(rows):
+                self._add_tier(name, lane, scores)
+        write_text(path, "\n".join(self._lines(video, media, scores)) + "\n")
+        return sum(map(len, by_name.values()))
+
+    def _add_tier(self, name: str, rows: Sequence[Shown], scores: bool) -> None:
+        tier, values, below = self._free_name(one_line(name)), [], []
+        for each in rows:
+            annotation = self._id()
+            first, last = f"{annotation}s", f"{annotation}e"
+            self.slots += [(each.start_ms, first), (each.end_ms, last)]
+            values.append(
+                f'<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="{annotation}" TIME_SLOT_REF1="{first}" '
+                f'TIME_SLOT_REF2="{last}"><ANNOTATION_VALUE>{escape(name)}</ANNOTATION_VALUE>'
                 "</ALIGNABLE_ANNOTATION></ANNOTATION>"
             )
-        if annotations:
-            body = "\n".join(annotations)
-            tiers.append(f'<TIER LINGUISTIC_TYPE_REF="default-lt" TIER_ID={quoteattr(name)}>\n{body}\n</TIER>')
-    url = quoteattr(media or f"{video}.mp4")
-    lines = [
-        '<?xml version="1.0" encoding="UTF-8"?>',
-        '<ANNOTATION_DOCUMENT AUTHOR="tal" DATE="1970-01-01T00:00:00+00:00" FORMAT="3.0" VERSION="3.0">',
-        '<HEADER MEDIA_FILE="" TIME_UNITS="milliseconds">',
-        f'<MEDIA_DESCRIPTOR MEDIA_URL={url} MIME_TYPE="video/mp4" RELATIVE_MEDIA_URL={url}/>',
-        "</HEADER>",
-        "<TIME_ORDER>",
-        *slots,
-        "</TIME_ORDER>",
-        *tiers,
-        '<LINGUISTIC_TYPE GRAPHIC_REFERENCES="false" LINGUISTIC_TYPE_ID="default-lt" TIME_ALIGNABLE="true"/>',
-        "</ANNOTATION_DOCUMENT>",
-    ]
-    write_text(Path(path), "\n".join(lines) + "\n")
+            below.append(
+                f'<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="{annotation}r" ANNOTATION_REF="{annotation}">'
+                f"<ANNOTATION_VALUE>{each.score!r}</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION>"
+            )
+        self.tiers[tier] = _tier(tier, _SEGMENT_TYPE, values)
+        if scores:
+            score_tier = self._free_name(f"{tier} score")
+            self.tiers[score_tier] = _tier(score_tier, _SCORE_TYPE, below, parent=tier)
+
+    def _id(self) -> str:
+        self.count += 1
+        return f"a{self.count}"
+
+    def _free_name(self, name: str) -> str:
+        names = chain([name], (f"{name} ({number})" for number in count(2)))
+        return next(each for each in names if each not in self.tiers)
+
+    def _lines(self, video: str, media: str, scores: bool) -> Iterator[str]:
+        url = quoteattr(plain(media))
+        kind = mimetypes.guess_type(media)[0] or "unknown"
+        plain_type = 'GRAPHIC_REFERENCES="false"'
+        yield '<?xml version="1.0" encoding="UTF-8"?>'
+        yield (
+            '<ANNOTATION_DOCUMENT AUTHOR="tal" DATE="1970-01-01T00:00:00+00:00" FORMAT="3.0" VERSION="3.0" '
+            'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
+            'xsi:noNamespaceSchemaLocation="http://www.mpi.nl/tools/elan/EAFv3.0.xsd">'
+        )
+        yield '<HEADER MEDIA_FILE="" TIME_UNITS="milliseconds">'
+        yield f'<MEDIA_DESCRIPTOR MEDIA_URL={url} MIME_TYPE="{kind}" RELATIVE_MEDIA_URL={url}/>'
+        yield f'<PROPERTY NAME="{_VIDEO_PROPERTY}">{escape(plain(video))}</PROPERTY>'
+        yield f'<PROPERTY NAME="lastUsedAnnotationId">{self.count}</PROPERTY>'
+        yield "</HEADER>"
+        yield "<TIME_ORDER>"
+        for milliseconds, slot in sorted(self.slots):
+            yield f'<TIME_SLOT TIME_SLOT_ID="{slot}" TIME_VALUE="{milliseconds}"/>'
+        yield "</TIME_ORDER>"
+        yield from self.tiers.values()
+        yield f'<LINGUISTIC_TYPE {plain_type} LINGUISTIC_TYPE_ID="{_SEGMENT_TYPE}" TIME_ALIGNABLE="true"/>'
+        if scores:
+            link = 'CONSTRAINTS="Symbolic_Association"'
+            yield f'<LINGUISTIC_TYPE {link} {plain_type} LINGUISTIC_TYPE_ID="{_SCORE_TYPE}" TIME_ALIGNABLE="false"/>'
+            about = "1-1 association with a parent annotation"
+            yield f'<CONSTRAINT DESCRIPTION="{about}" STEREOTYPE="Symbolic_Association"/>'
+        yield "</ANNOTATION_DOCUMENT>"
+
+
+def _tier(name: str, kind: str, annotations: Sequence[str], *, parent: str | None = None) -> str:
+    above = "" if parent is None else f" PARENT_REF={quoteattr(parent)}"
+    body = "\n".join(annotations)
+    return f'<TIER LINGUISTIC_TYPE_REF="{kind}"{above} TIER_ID={quoteattr(name)}>\n{body}\n</TIER>'
+
+
+def _lanes(rows: Sequence[Shown]) -> list[list[Shown]]:
+    """The segments, which come in order of start, in as few groups without overlaps as there can be."""
+    lanes: list[list[Shown]] = []
+    busy: list[tuple[int, int]] = []  # (until when, lane)
+    free: list[int] = []
+    for each in rows:
+        while busy and busy[0][0] <= each.start_ms:
+            heappush(free, heappop(busy)[1])
+        if not free:
+            free.append(len(lanes))
+            lanes.append([])
+        lane = heappop(free)
+        lanes[lane].append(each)
+        heappush(busy, (each.end_ms, lane))
+    return lanes

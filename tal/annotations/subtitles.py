@@ -1,53 +1,56 @@
 """Subtitles: segments as WebVTT or SRT, which every player shows over the video."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+from tal.annotations.showing import NO_LABEL, one_line, shown
 from tal.atomic import write_text
 from tal.segments import Segments
 
+_QUOTES = {
+    ord("<"): "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}",
+    ord(">"): "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}",
+}
 
-def write_vtt(path: Path | str, segments: Segments) -> None:
-    """Write WebVTT, a cue per segment in order of start."""
-    cues = [f"{start} --> {end}\n{_escaped(text)}\n" for start, end, text in _cues(segments, ".")]
+
+def write_vtt(path: Path | str, segments: Segments, *, scores: bool = True) -> int:
+    """Write WebVTT, a cue per segment in order of start.
+
+    Args:
+        path: The file.
+        segments: Of one video.
+        scores: End each cue's text with the score.
+
+    Returns:
+        The number of cues: segments that cannot be shown are left out, see `showing.shown`.
+    """
+    cues = _cues(segments, ".", _escaped, scores)
     write_text(Path(path), "\n".join(["WEBVTT\n", *cues]))
+    return len(cues)
 
 
-def write_srt(path: Path | str, segments: Segments) -> None:
-    """Write SubRip, a numbered cue per segment in order of start.
+def write_srt(path: Path | str, segments: Segments, *, scores: bool = True) -> int:
+    """Write SubRip, a numbered cue per segment in order of start; arguments and result as for `write_vtt`.
 
     Players take <b> for bold and know no common escape: angle brackets become single quotation marks of their shape.
     """
-    cues = (
-        f"{number}\n{start} --> {end}\n{_without_tags(text)}\n"
-        for number, (start, end, text) in enumerate(_cues(segments, ","), 1)
-    )
-    write_text(Path(path), "\n".join(cues))
+    cues = _cues(segments, ",", lambda text: text.translate(_QUOTES), scores)
+    write_text(Path(path), "\n".join(f"{number}\n{cue}" for number, cue in enumerate(cues, 1)))
+    return len(cues)
 
 
-def _cues(segments: Segments, point: str) -> Iterator[tuple[str, str, str]]:
-    """(start, end, text); segments that a player cannot show (empty, reversed, before 0) are clipped or left out."""
-    names = segments.names
-    for row_idx in sorted(range(len(segments)), key=lambda row: (segments.start_s[row], segments.end_s[row])):
-        start_ms = max(0, round(1000 * float(segments.start_s[row_idx])))
-        end_ms = round(1000 * float(segments.end_s[row_idx]))
-        if end_ms > start_ms:
-            text = " ".join((names[row_idx] or "segment").split())
-            yield _clock(start_ms, point), _clock(end_ms, point), f"{text} {segments.score[row_idx]:.2f}"
+def _cues(segments: Segments, point: str, escaped: Callable[[str], str], scores: bool) -> list[str]:
+    return [
+        f"{_clock(each.start_ms, point)} --> {_clock(each.end_ms, point)}\n"
+        + escaped(one_line(each.name) or NO_LABEL)
+        + (f" {each.score:.2f}\n" if scores else "\n")
+        for each in shown(segments)
+    ]
 
 
 def _clock(milliseconds: int, point: str) -> str:
     seconds, rest = divmod(milliseconds, 1000)
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{point}{rest:03d}"
-
-
-def _without_tags(text: str) -> str:
-    return text.translate(
-        {
-            ord("<"): "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}",
-            ord(">"): "\N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK}",
-        }
-    )
 
 
 def _escaped(text: str) -> str:
