@@ -5,7 +5,7 @@ it; `tal.boxes.Tube` is the same in seconds and fractions of the picture.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,10 @@ class FrameTube:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def labelled(self, label: int) -> "FrameTube":
+        """The same tube with another label."""
+        return replace(self, label=label)
 
     @property
     def first(self) -> int:
