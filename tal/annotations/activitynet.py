@@ -3,9 +3,9 @@
 `{"database": {VIDEO: {"subset", "duration", "fps", "annotations": [{"segment": [start, end], "label", "label_id"}]}}}`;
 some publish the database without its wrapper, `duration_second` for `duration`, no rate, or further keys.
 
-Beyond the published formats a video may have `path`, `moments` [{text, spans}], `tubes` [{actor, label, times, boxes}],
-`steps` [class name] and `quality`, an annotation `cycles` [[start, end]], and the file beside its database a list of
-`classes`: the playground writes them.
+Beyond the published formats a video may have `path`, `moments` [{text, spans, and where known qid, place, clips,
+saliency}], `tubes` [{actor, label, times, boxes}], `steps` [class name] and `quality`, an annotation `cycles` [[start,
+end]], and the file beside its database a list of `classes`: the playground writes them.
 """
 
 import json
@@ -116,7 +116,31 @@ def _spans(pairs: Any, where: str) -> tuple[tuple[float, float], ...]:
 def _moment(entry: Any, where: str) -> Moment:
     if not isinstance(entry, dict) or not {"text", "spans"} <= set(entry):
         raise AnnotationError(f"{where}: moment {entry!r}", expected="text and spans")
-    return Moment(text=str(entry["text"]), spans_s=_spans(entry["spans"], f"{where}, moment"))
+    try:
+        return Moment(
+            text=str(entry["text"]),
+            spans_s=_spans(entry["spans"], f"{where}, moment"),
+            qid=str(entry.get("qid", "")),
+            place=int(entry.get("place", -1)),
+            clips=tuple(int(clip) for clip in entry.get("clips", ())),
+            saliency=tuple(tuple(float(score) for score in scores) for scores in entry.get("saliency", ())),
+        )
+    except (TypeError, ValueError):
+        raise AnnotationError(
+            f"{where}: moment {entry!r:.80}", expected="place, clips and saliency as numbers"
+        ) from None
+
+
+def _moment_entry(moment: Moment) -> dict[str, Any]:
+    """Text and spans, and of the further parts those that are known."""
+    entry: dict[str, Any] = {"text": moment.text, "spans": [list(span) for span in moment.spans_s]}
+    if moment.qid:
+        entry["qid"] = moment.qid
+    if moment.place >= 0:
+        entry["place"] = moment.place
+    if moment.clips:
+        entry |= {"clips": list(moment.clips), "saliency": [list(scores) for scores in moment.saliency]}
+    return entry
 
 
 def _tube(entry: Any, where: str) -> Tube:
@@ -150,7 +174,7 @@ def write(path: Path | str, annotations: Annotations) -> None:
 def _video_entry(record: VideoRecord) -> dict[str, Any]:
     entry: dict[str, Any] = {"subset": record.subset, "duration": record.duration_s, "fps": record.fps}
     entry |= {"path": record.path, "quality": record.quality, "steps": list(record.steps)}
-    entry["moments"] = [{"text": each.text, "spans": [list(span) for span in each.spans_s]} for each in record.moments]
+    entry["moments"] = [_moment_entry(each) for each in record.moments]
     entry["tubes"] = [
         {"actor": tube.actor, "label": tube.label, "times": tube.times_s.tolist(), "boxes": tube.boxes.tolist()}
         for tube in record.tubes

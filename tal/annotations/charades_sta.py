@@ -15,9 +15,9 @@ _EXPECTED = "VIDEO START END##sentence"
 
 
 def looks_like(text: str) -> bool:
-    """Whether the first lines are of this kind."""
-    lines = [line for line in text[:4000].splitlines()[:5] if line.strip()]
-    return bool(lines) and all(len(line.partition("##")[0].split()) == 3 and "##" in line for line in lines[:3])
+    """Whether the first line is of this kind."""
+    head, marks, _ = text.lstrip().partition("\n")[0].partition("##")
+    return bool(marks) and len(head.split()) == 3
 
 
 def parse(text: str, *, source: str, classes: Sequence[str] | None = None) -> Annotations:

@@ -76,7 +76,7 @@ def run(
 
 def round_as_percent(value: float) -> float:
     """A fraction as Moment-DETR's evaluator prints it: a percentage with two decimals."""
-    return float(f"{100 * value:.2f}") / 100
+    return round(float(f"{100 * value:.2f}") / 100, 4)
 
 
 def _tell_disorder(windows: Windows, tally: Tally) -> None:
