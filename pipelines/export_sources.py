@@ -142,8 +142,8 @@ def read_material(path: Path, format_name: str = "auto", labelmap: Path | None =
     if kind == "moments":
         return _from_moments(parse_moments(content, path), str(path))
     if kind == "ava":
-        classes = {} if labelmap is None else ava.parse_label_map(files.read_bytes(labelmap), labelmap)
-        return _from_boxes(_ava(content, path), classes, str(path))
+        names = {} if labelmap is None else ava.parse_label_map(files.read_bytes(labelmap), labelmap)
+        return _from_boxes(_ava(content, path), names, str(path))
     if kind == "results":
         results = parse_table(content, path).to_segments()
         videos = {video: VideoRecord(video=video, instances=rows) for video, rows in results.items()}
