@@ -171,7 +171,8 @@ class Joining:
             if video < 0:
                 other = name in self.annotations.videos
                 self.tally.drop("video of another split" if other else "video not in the annotations", count)
-        self.result.named |= {name for name in names if name in self.position}
+        filled = {name for name, count in zip(names, counts, strict=True) if count}
+        self.result.named |= filled & set(self.position)
         return videos
 
     def _add_boxes(self, table: BoxTable, source: str) -> None:
@@ -308,7 +309,7 @@ class Joining:
         for label in range(len(self.annotations.classes)):
             per_start = [found.get(label, np.zeros((0, 5))) for found in starts]
             tubes += link_tubelets(
-                [rows[:, :-1].reshape(len(rows), -1, 4) for rows in per_start],
+                [rows[:, :-1].reshape(len(rows), rows.shape[1] // 4, 4) for rows in per_start],
                 [rows[:, -1] for rows in per_start],
                 label=label,
                 weight=self.protocol.weight,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal.metrics.precision import interpolated_ap, trapezoid_ap
-from tal.metrics.ties import numpy_order
+from tal.ops.ties import numpy_order
 from tal.ops.tubes import FrameTube, paired_iou, tube_iou
 
 Floats = NDArray[np.float64]
@@ -31,7 +31,7 @@ class Rule:
         retry: A prediction whose best ground truth is taken may take the next best; otherwise it is wrong.
         curve: "trapezoid" (from precision 1 at recall 0, as ACT) or "envelope" (Pascal VOC from 2010 on).
         touching: Tubes with a single common frame overlap.
-        stable: Equal scores keep their order; otherwise NumPy's default sort decides, see `tal.metrics.ties`.
+        stable: Equal scores keep their order; otherwise NumPy's default sort decides, see `tal.ops.ties`.
         margin: Added to the number of ground truths where recall is computed.
         source: Where it is defined.
     """

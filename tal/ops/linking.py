@@ -2,8 +2,8 @@
 
 `link_tubelets` is ACT's online linking, as MOC has it; a detector of single frames is its case of one frame per
 tubelet. `link_viterbi` is the offline linking of the evaluators that follow YOWO. Both take one class of one video;
-`link_detections` takes columns of detections of all classes. The frames count from 1. Scores are sorted stably: which
-of equal ones comes first is told, and is what the references do wherever their own sort happens to be stable.
+`link_detections` takes columns of detections of all classes. The frames count from 1. Equal scores come in the order in
+which the references' own sort leaves them, see `tal.ops.ties`.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tal.boxes import box_iou
 from tal.errors import TalError
+from tal.ops.ties import numpy_order
 from tal.ops.tubes import FrameTube, nms_tubes, paired_iou
 
 Floats = NDArray[np.float64]
@@ -33,7 +34,7 @@ def soft_nms_boxes(boxes: ArrayLike, score: ArrayLike, *, max_iou: float = _NMS_
     """(N,) new scores of one frame's boxes of one class: those on a better box lose the share that it covers.
 
     From the highest score on, the boxes that overlap it by more than `max_iou` get score x (1 - IoU) and are done; none
-    is removed (nms2d of MCG-NJU/MOC-Detector, src/ACT_utils/ACT_utils.py). Of equal scores the later box comes first.
+    is removed (nms2d of MCG-NJU/MOC-Detector, src/ACT_utils/ACT_utils.py).
 
     Args:
         boxes: (N, 4) left, top, right, bottom in pixels, the last pixels included.
@@ -65,7 +66,7 @@ def soft_nms_tubelets(
         return result
     frames = boxes.shape[1]
     total = np.sum([box_iou(each, each, inclusive=True) for each in boxes.swapaxes(0, 1)], axis=0)  # (N, N)
-    waiting = np.argsort(result, kind="stable")[::-1]
+    waiting = numpy_order(result)[::-1]
     while len(waiting) > 1:
         best, others = waiting[0], waiting[1:]
         covered = total[best, others] > max_iou * frames
@@ -94,8 +95,6 @@ def link_tubelets(
     that found nothing for K frames is finished. Each frame's box is the mean of those that cover it; a tube's score is
     the mean of its tubelets'. Reference: BuildTubes of MCG-NJU/MOC-Detector, src/ACT_utils/ACT_build.py.
 
-    Of equal scores the tube opened first and, after suppression, the later tubelet come first.
-
     Args:
         boxes: Per start frame 1, 2, ...: (N, K, 4) left, top, right, bottom in pixels, the last pixels included.
         score: Per start frame: (N,).
@@ -114,9 +113,9 @@ def link_tubelets(
             candidates, values = np.zeros((0, growing[0].length if growing else 1, 4)), np.zeros(0)
         else:
             values = soft_nms_tubelets(candidates, given, weight=weight)
-        best = np.argsort(values, kind="stable")[::-1][:top]
+        best = numpy_order(values)[::-1][:top]
         candidates, values = candidates[best], values[best]
-        growing.sort(key=lambda chain: -chain.mean)
+        growing = [growing[row] for row in numpy_order([-chain.mean for chain in growing])]
         left = _extend(growing, start, candidates, values, min_iou)
         finished += [chain for chain in growing if start - chain.starts[-1] >= chain.length]
         growing = [chain for chain in growing if start - chain.starts[-1] < chain.length]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tal.boxes import box_iou
 from tal.errors import TalError
+from tal.ops.ties import numpy_order
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -124,8 +125,8 @@ def nms_tubes(
 ) -> list[int]:
     """The tubes that stay, the highest score first: those that overlap none of a higher score by more than `max_iou`.
 
-    nms3dt of MCG-NJU/MOC-Detector, src/ACT_utils/ACT_utils.py; of equal scores the later tube comes first, as there
-    where its sort is stable.
+    nms3dt of MCG-NJU/MOC-Detector, src/ACT_utils/ACT_utils.py; equal scores come in the order in which its sort leaves
+    them, see `tal.ops.ties`: of up to 16 tubes the later first.
 
     Args:
         tubes: Of one class and video.
@@ -135,7 +136,7 @@ def nms_tubes(
     if len(tubes) == 1:
         return [0]
     overlap = tube_iou(tubes, tubes, inclusive=inclusive, touching=touching)
-    waiting = np.argsort(np.array([tube.score for tube in tubes]), kind="stable")[::-1]
+    waiting = numpy_order([tube.score for tube in tubes])[::-1]
     kept: list[int] = []
     while len(waiting):
         kept.append(int(waiting[0]))
