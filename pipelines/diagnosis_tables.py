@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tal.diagnosis.cases import MISSED, Case
 from tal.diagnosis.result import Comparison, Diagnosis, VideoChange
 from tal.pipelines.evaluation_tables import told
-from tal.report.diagnosis_words import BUCKETS_OF, ERROR_NAMES, ORACLE_NAMES, bucket_range, seconds
+from tal.report.diagnosis_words import BUCKETS_OF, ERROR_NAMES, ORACLE_NAMES, UNITS, bucket_range, seconds
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,7 +120,8 @@ def _sensitivity(console: Console, result: Diagnosis, wide: bool) -> None:
         for position, bucket in enumerate(characteristic.buckets):
             cells = [_number(bucket.mAP_N), _number(bucket.not_found, 3)]
             bar = [_bar(bucket.mAP_N, 1.0, 24)] if wide else []
-            name = f"  {bucket.name:<3} {bucket_range(characteristic.name, bucket, first=position == 0)}"
+            limits = bucket_range(characteristic.name, bucket, first=position == 0)
+            name = f"  {bucket.name:<3} {limits} {UNITS[characteristic.name]}".rstrip()
             table.add_row(name, str(bucket.instances), *cells, *bar)
         if characteristic.outside:
             table.add_row("  unknown, or outside", str(characteristic.outside), "", "", *([""] if wide else []))
@@ -206,7 +207,7 @@ def _number(value: float, digits: int = 4) -> str:
 
 
 def _share(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.1%}"
+    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def _gain(value: float) -> str:

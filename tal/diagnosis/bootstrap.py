@@ -117,24 +117,34 @@ def mean_precision(values: Floats) -> Floats:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A value and the range in which 95 % of the resamples lie (percentile interval).
+    """A value and how far it would vary with other videos of the same kind: a 95 % interval.
+
+    AP of drawn sets lies above that of the set itself, the more the fewer instances a class has (copies of a video find
+    each other's instances at the same rank, and the interpolation takes the highest precision). So the percentiles of
+    the draws are moved by that bias: an interval that leaves the bias in need not even hold the value.
 
     Args:
         value: Of the set itself.
-        low, high: The range.
-        deviation: Standard deviation over the resamples.
+        low, high: Percentiles of the draws, less the bias.
+        deviation: Standard deviation of the draws.
+        bias: Mean of the draws less the value.
     """
 
     value: float
     low: float
     high: float
     deviation: float
+    bias: float
 
     @classmethod
-    def of(cls, value: float, resampled: Floats, *, confidence: float = CONFIDENCE) -> "Interval":
-        """From (W,) resampled values; NaN among them, where nothing could be measured, is left out."""
-        known = resampled[~np.isnan(resampled)]
+    def of(cls, value: float, drawn: Floats, *, possible: tuple[float, float] = (0.0, 1.0)) -> "Interval":
+        """From the value in each draw (W,); NaN among them, where nothing could be measured, is left out.
+
+        `possible` is the range of the value, which the interval does not leave.
+        """
+        known = drawn[~np.isnan(drawn)]
         if not len(known):
-            return cls(value=value, low=float("nan"), high=float("nan"), deviation=float("nan"))
-        low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
-        return cls(value=value, low=float(low), high=float(high), deviation=float(known.std()))
+            return cls(value=value, low=np.nan, high=np.nan, deviation=np.nan, bias=np.nan)
+        bias = float(known.mean() - value)
+        low, high = np.quantile(known - bias, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).clip(*possible)
+        return cls(value=value, low=float(low), high=float(high), deviation=float(known.std()), bias=bias)

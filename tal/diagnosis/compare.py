@@ -1,7 +1,5 @@
 """Two sets of predictions on the same ground truth: how far apart they are, and whether by more than chance."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,33 +11,22 @@ _NO_DIFFERENCE = 1e-12
 """Sums in another order differ by less."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class PairedTest:
-    """A difference of mAP, second minus first.
-
-    Args:
-        interval: Percentile interval over videos drawn with replacement, the same for both.
-        p_bootstrap: Two-sided: twice the share of resamples in which the difference is not on its side of 0, at most 1.
-        p_permutation: Two-sided: share of random exchanges of the two sets' predictions, video by video, after which
-            the difference is at least as large.
-    """
-
-    interval: Interval
-    p_bootstrap: float
-    p_permutation: float
-
-
-def paired_bootstrap(difference: float, resampled: Floats) -> tuple[Interval, float]:
+def paired_bootstrap(difference: float, drawn: Floats) -> tuple[Interval, float]:
     """(interval, two-sided p value) of a difference.
+
+    p is twice the share of draws in which the difference, less the bias of the draws, is not on its side of 0; at most
+    1, and never below 2 / (draws + 1).
 
     Args:
         difference: Of the whole set.
-        resampled: (W,) difference in each resample; both sets are measured on the same drawn videos.
+        drawn: (W,) difference in each draw; both sets are measured on the same drawn videos.
     """
-    known = np.where(np.abs(resampled) < _NO_DIFFERENCE, 0.0, resampled)
+    known = np.where(np.abs(drawn) < _NO_DIFFERENCE, 0.0, drawn)
     known = known[~np.isnan(known)]
-    tail = min(int((known <= 0).sum()), int((known >= 0).sum()))
-    return Interval.of(difference, known), min(1.0, 2 * (1 + tail) / (1 + len(known)))
+    interval = Interval.of(difference, known, possible=(-1.0, 1.0))
+    centred = known - interval.bias
+    tail = min(int((centred <= _NO_DIFFERENCE).sum()), int((centred >= -_NO_DIFFERENCE).sum()))
+    return interval, min(1.0, 2 * (1 + tail) / (1 + len(known)))
 
 
 def permutation_p(first: Ranked, second: Ranked, difference: float, exchanges: NDArray[np.bool_]) -> float:

@@ -26,7 +26,7 @@ class FalsePositives:
     normalised_gain: Mapping[str, float]
 
     def shares(self, threshold: str | None = None) -> list[dict[str, float]]:
-        """Per budget {kind: share of its predictions}, at one threshold or all; NaN for a budget without predictions."""
+        """Per budget {kind: share of its predictions}, at one threshold or all; NaN where there are none."""
         chosen = list(self.counts.values()) if threshold is None else [self.counts[threshold]]
         shares = []
         for budget in zip(*chosen, strict=True):
@@ -161,7 +161,7 @@ class Diagnosis:
         not_found: Share of the instances that nothing finds, as in the buckets.
         characteristics: Sensitivity.
         per_class: Class -> row.
-        intervals: "mAP", "mAP@0.50", ... -> percentile interval over videos; empty if no resamples were asked for.
+        intervals: "mAP", "mAP@0.50", ... -> interval over videos; empty if no resamples were asked for.
         resamples, seed: Of the bootstrap.
         comparison: Against another file.
         cases: The worst errors.

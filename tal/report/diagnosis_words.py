@@ -2,7 +2,7 @@
 
 import math
 
-from tal.diagnosis.characteristics import COVERAGE, INSTANCES
+from tal.diagnosis.characteristics import COVERAGE, INSTANCES, LENGTH
 from tal.diagnosis.result import Bucket
 
 ERROR_NAMES = {
@@ -46,20 +46,20 @@ BUCKETS_OF = {
 }
 
 
+UNITS = {LENGTH: "s", COVERAGE: "", INSTANCES: ""}
+
+
 def bucket_range(characteristic: str, bucket: Bucket, *, first: bool) -> str:
-    """What a bucket holds, in words: "up to 3 s", "3 to 6 s", "over 18 s", "2 to 40", "2 % to 4 %"."""
+    """What a bucket holds: "up to 3", "3 to 6", "over 18", in `UNITS`; of numbers of instances "1", "2 to 40"."""
     if characteristic == INSTANCES:
         low = int(bucket.low) + (0 if first and bucket.low > 0 else 1)
         if math.isinf(bucket.high):
             return f"{low} or more"
         return f"{low}" if low >= bucket.high else f"{low} to {int(bucket.high)}"
-    unit = "%" if characteristic == COVERAGE else "s"
-    low_text, high_text = (
-        _plain(100 * edge if characteristic == COVERAGE else edge) for edge in (bucket.low, bucket.high)
-    )
+    low_text, high_text = (_plain(edge) for edge in (bucket.low, bucket.high))
     if math.isinf(bucket.high):
-        return f"over {low_text} {unit}"
-    return f"up to {high_text} {unit}" if first else f"{low_text} to {high_text} {unit}"
+        return f"over {low_text}"
+    return f"up to {high_text}" if first else f"{low_text} to {high_text}"
 
 
 def _plain(value: float) -> str:
