@@ -148,18 +148,13 @@ def write_ava(path: Path | str, boxes: KeyframeBoxes) -> None:
     names = [_quoted(name) for name in boxes.videos]
     videos = [names[video] for video in boxes.frame_video_idx.tolist()]
     places = [f"{video},{_stamp(time)}" for video, time in zip(videos, boxes.frame_time_s.tolist(), strict=True)]
-    filled = np.bincount(boxes.frame_idx, minlength=len(places)) > 0
-    empty = iter(np.flatnonzero(~filled).tolist())
-    waiting = next(empty, len(places))
-    lines = []
-    for frame, box, action, end in zip(
-        boxes.frame_idx.tolist(), boxes.boxes.tolist(), boxes.class_id.tolist(), ends, strict=True
-    ):
-        while waiting < frame:
-            lines.append(places[waiting])
-            waiting = next(empty, len(places))
-        lines.append(f"{places[frame]},{box[0]!r},{box[1]!r},{box[2]!r},{box[3]!r},{action}{end}")
-    lines += [places[frame] for frame in (waiting, *empty) if frame < len(places)]
+    columns = (boxes.frame_idx.tolist(), boxes.boxes.tolist(), boxes.class_id.tolist(), ends)
+    lines = [
+        f"{places[frame]},{box[0]!r},{box[1]!r},{box[2]!r},{box[3]!r},{action}{end}"
+        for frame, box, action, end in zip(*columns, strict=True)
+    ]
+    empty = np.bincount(boxes.frame_idx, minlength=len(places)) == 0
+    lines += [places[frame] for frame in np.flatnonzero(empty).tolist()]
     write_text(Path(path), "".join(f"{line}\n" for line in lines))
 
 
@@ -207,7 +202,7 @@ def _parsed(content: bytes, path: Path | str, expected: str) -> tuple[KeyframeBo
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         content = files.to_text(content, path).encode()
     index: dict[str, int] = {}
-    parts = []
+    parts = [(np.empty(0, np.int64), np.empty((0, len(_COLUMNS))))]
     for first_line, chunk in _chunks(content):
         quick = _quickly(chunk)
         names, table = _carefully(chunk, path, first_line, expected) if quick is None else quick

@@ -188,25 +188,20 @@ def _within(rows: BoxRows, limit: int) -> Mask:
     higher ones that come later push out the smallest tuples of that lowest score.
     """
     score = _score(rows)
-    kept = np.ones(len(rows), bool)
-    crowded = np.bincount(rows.frame_idx)[rows.frame_idx] > limit
-    members = np.flatnonzero(crowded)
-    if not len(members):
-        return kept
-    kept[members] = False
+    kept = np.bincount(rows.frame_idx, minlength=1)[rows.frame_idx] <= limit
+    members = np.flatnonzero(~kept)
     members = members[np.lexsort((-score[members], rows.frame_idx[members]))]
-    rank = _rank_in_run(rows.frame_idx[members])
-    lowest = np.zeros(int(rows.frame_idx.max()) + 1)
-    lowest[rows.frame_idx[members[rank == limit - 1]]] = score[members[rank == limit - 1]]
-    lowest_of_row = lowest[rows.frame_idx]
-    entered = np.flatnonzero(crowded & (score >= lowest_of_row))
+    last = members[_rank_in_run(rows.frame_idx[members]) == limit - 1]
+    lowest = np.zeros(int(rows.frame_idx.max(initial=0)) + 1)
+    lowest[rows.frame_idx[last]] = score[last]
+    kept[members] = score[members] >= lowest[rows.frame_idx[members]]
+    entered = np.flatnonzero(kept & (np.bincount(rows.frame_idx[kept], minlength=1)[rows.frame_idx] > limit))
+    kept[entered] = False
     entered = entered[np.argsort(rows.frame_idx[entered], kind="stable")]
-    entered = entered[(_rank_in_run(rows.frame_idx[entered]) < limit) | (score[entered] > lowest_of_row[entered])]
-    left, top, right, bottom = rows.boxes[entered].T
-    best_first = np.lexsort(
-        (-right, -bottom, -left, -top, -rows.label[entered], -score[entered], rows.frame_idx[entered])
-    )
-    entered = entered[best_first]
+    early = _rank_in_run(rows.frame_idx[entered]) < limit
+    entered = entered[early | (score[entered] > lowest[rows.frame_idx[entered]])]
+    tuples = (score[entered], rows.label[entered], *rows.boxes[entered][:, [1, 0, 3, 2]].T)
+    entered = entered[np.lexsort((*(-column for column in reversed(tuples)), rows.frame_idx[entered]))]
     kept[entered[_rank_in_run(rows.frame_idx[entered]) < limit]] = True
     return kept
 
