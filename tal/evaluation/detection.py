@@ -82,6 +82,8 @@ class Scored:
 
     Args:
         joined: The rows.
+        classes: Name of each label.
+        pairs: How the rows overlap.
         subset: The split that was evaluated, as the annotations write it.
         class_count: Classes with ground truth.
         metrics, per_class: As in `Evaluation`.
@@ -89,6 +91,8 @@ class Scored:
     """
 
     joined: Joined
+    classes: tuple[str, ...]
+    pairs: detection.Overlaps
     subset: str | None
     class_count: int
     metrics: Mapping[str, float]
@@ -140,6 +144,8 @@ def score(protocol: DetectionProtocol, annotations: Annotations, table: ResultTa
         joined.tally.warn(_told_ties(bounds))
     return Scored(
         joined=joined,
+        classes=classes,
+        pairs=pairs,
         subset=subset,
         class_count=len(scored),
         metrics=metrics,
