@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 CODES = {"a": 0, "b": 1, "c": 2}
-"""Video a, video b, no discernible difference; `NO_ANSWER` stands for a statement without a prediction."""
+"""Video a, video b, no discernible difference."""
 NO_ANSWER = -1
+"""A statement without a prediction."""
+OTHER_ANSWER = -2
+"""A prediction that is none of a, b and c: wrong, and in none of the shares of errors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ def difference_scores(predicted: ArrayLike, truth: ArrayLike) -> DifferenceScore
     """Count answers; statements whose truth is neither a nor b are left out.
 
     Args:
-        predicted: (N,) codes, or `NO_ANSWER`.
+        predicted: (N,) codes, `NO_ANSWER` or `OTHER_ANSWER`.
         truth: (N,) codes.
     """
     p, g = np.asarray(predicted, np.int64), np.asarray(truth, np.int64)
