@@ -150,12 +150,13 @@ def parse_table(content: bytes, path: Path | str, *, scored: bool = True) -> Res
         scored: Scores are needed. Otherwise JSON without any is read too, with score 1 everywhere.
     """
     if files.looks_like_json(content):
-        return _from_json(files.to_json(content, path), str(path), scored)
+        return from_json(files.to_json(content, path), str(path), scored=scored)
     return _from_csv(files.to_text(content, path), str(path))
 
 
-def _from_json(data: Any, source: str, scored: bool) -> ResultTable:
-    results = _results_of(data, source)
+def from_json(data: Any, source: str, *, scored: bool = True) -> ResultTable:
+    """`parse_table` of JSON that is parsed already."""
+    results = results_of(data, source)
     rows = list(chain.from_iterable(results.values()))
     first = rows[0] if rows and isinstance(rows[0], dict) else {}
     by_id = "label" not in first and "label_id" in first
@@ -188,7 +189,12 @@ def _from_json(data: Any, source: str, scored: bool) -> ResultTable:
     )
 
 
-def _results_of(data: Any, source: str) -> Mapping[str, Any]:
+def results_of(data: Any, source: str) -> Mapping[str, list[Any]]:
+    """video -> entries, of parsed JSON.
+
+    Raises:
+        AnnotationError: not predictions.
+    """
     results = data.get("results", data.get("database")) if isinstance(data, dict) else None
     if not isinstance(results, dict):
         what = f"an object with keys {', '.join(map(str, list(data)[:6]))}" if isinstance(data, dict) else "a list"
