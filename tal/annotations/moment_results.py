@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tal.annotations import csv, files, ual_bench
+from tal.annotations import charades_sta, csv, files, ual_bench
 from tal.annotations.build import clock_seconds
 from tal.annotations.qvhighlights import written_qid
 from tal.atomic import write_text
@@ -124,11 +124,15 @@ def _unknown(data: Any, rows: Sequence[tuple[str, Mapping[str, Any]]], source: s
         return AnnotationError(
             f"{source} holds detections with classes, not windows per query", expected=_EXPECTED
         )  # fmt: skip
+    if annotated:
+        return _exchanged(source)
     keys = f"an object with keys {', '.join(map(str, list(data)[:6]))!r:.120}" if isinstance(data, dict) else "a list"
+    return AnnotationError(f"{source}: {keys}", expected=_EXPECTED)
+
+
+def _exchanged(source: str) -> AnnotationError:
     return AnnotationError(
-        f"{source} holds annotations, not predictions" if annotated else f"{source}: {keys}",
-        expected=_EXPECTED,
-        cause="the two files were exchanged" if annotated else "",
+        f"{source} holds annotations, not predictions", expected=_EXPECTED, cause="the two files were exchanged"
     )
 
 
@@ -136,12 +140,9 @@ def _from_lines(rows: Sequence[tuple[int, Any]], source: str) -> MomentTable:
     first = rows[0][1]
     parts = {_WINDOWS, _SALIENCY} & set(first) if isinstance(first, dict) else set()
     if not parts:
-        annotated = isinstance(first, dict) and "relevant_windows" in first
-        raise AnnotationError(
-            f"{source} holds {'annotations, not predictions' if annotated else 'no windows and no saliency'}",
-            expected=_EXPECTED,
-            cause="the two files were exchanged" if annotated else "",
-        )
+        if isinstance(first, dict) and "relevant_windows" in first:
+            raise _exchanged(source)
+        raise AnnotationError(f"{source} holds no windows and no saliency", expected=_EXPECTED)
     queries: list[Query] = []
     seen: dict[str, int] = {}
     for line, row in rows:
@@ -247,6 +248,8 @@ def _from_answers(rows: Sequence[tuple[str, Mapping[str, Any]]], source: str) ->
 
 
 def _from_csv(text: str, source: str) -> MomentTable:
+    if charades_sta.looks_like(text):
+        raise _exchanged(source)
     rows = csv.rows_of(text, source, needed=("start", "end", "score"))
     index: dict[Query, int] = {}
     query_idx, values = [], []
