@@ -16,7 +16,6 @@ from tal.evaluation.inputs import Inputs
 from tal.evaluation.result import Evaluation, threshold_name
 from tal.evaluation.tally import Tally
 from tal.evaluation.tube_joining import Joining, Predicted, read_annotations, truth_boxes, truth_tubes, videos_of
-from tal.metrics import frame_boxes
 from tal.metrics.tubes import (
     FRAME_RULES,
     TUBE_RULES,
@@ -24,6 +23,7 @@ from tal.metrics.tubes import (
     VideoTube,
     average_precision,
     frame_candidates,
+    pascal_average_precision,
     tube_candidates,
 )
 
@@ -136,10 +136,13 @@ class _Split:
         if found is None:
             return None
         if self.protocol.frame_rule == "pascal":
-            frames = 1 + max(int(rows.frame.max()) for rows in (self.boxes, found) if len(rows))
-            truth, rows = (_keyed(each, frames) for each in (self.boxes, found))
-            judged = rows[frame_boxes.score_order(rows)]
-            return frame_boxes.average_precision(truth, judged, self.protocol.iou, class_count=self.class_count)
+            return pascal_average_precision(
+                self.boxes,
+                found,
+                self.protocol.iou,
+                class_count=self.class_count,
+                stable=self.protocol.ties == "stable",
+            )
         rule = FRAME_RULES[self.protocol.frame_rule]
         rule = replace(rule, stable=rule.stable or self.protocol.ties == "stable")
         pairs = frame_candidates(self.boxes, found, rule)
@@ -153,12 +156,6 @@ class _Split:
         rule = replace(rule, stable=rule.stable or self.protocol.ties == "stable")
         pairs = tube_candidates(self.truth, self.predicted.tubes, rule)
         return average_precision(pairs, (*self.protocol.iou, *MEAN_IOUS), rule, class_count=self.class_count)
-
-
-def _keyed(rows: BoxRows, frames: int) -> frame_boxes.BoxRows:
-    return frame_boxes.BoxRows(
-        frame_idx=rows.video_idx * frames + rows.frame, label=rows.label, boxes=rows.boxes, score=rows.score
-    )
 
 
 def _over_splits(

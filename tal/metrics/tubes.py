@@ -2,8 +2,8 @@
 
 Predictions are judged class by class, from the highest score to the lowest. Frame by frame, a box may take a
 ground-truth box of its class on its frame; video by video, a tube may take a tube of its class, by
-`tal.ops.tubes.tube_iou`. The evaluators differ in all else: `Rule` says how. The frame-mAP of those that took over the
-PASCAL evaluator of AVA is in `tal.metrics.frame_boxes`.
+`tal.ops.tubes.tube_iou`. The evaluators differ in all else: `Rule` says how. Those that took over the PASCAL evaluator
+of AVA for their frame-mAP have a function of their own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tal.metrics import frame_boxes
 from tal.metrics.precision import interpolated_ap, trapezoid_ap
 from tal.ops.ties import numpy_order
 from tal.ops.tubes import FrameTube, paired_iou, tube_iou
@@ -143,6 +144,41 @@ def frame_candidates(truth: BoxRows, predictions: BoxRows, rule: Rule) -> Candid
     instance = by_key[np.repeat(first, count) + within]
     value = paired_iou(ordered.boxes[prediction], truth.boxes[instance], inclusive=rule.inclusive)
     return _candidates(truth.label, ordered.label, prediction, instance, value)
+
+
+def pascal_average_precision(
+    truth: BoxRows, predictions: BoxRows, thresholds: Sequence[float], *, class_count: int, stable: bool = False
+) -> Floats:
+    """(M, K) AP of boxes by the PASCAL evaluator of AVA, on frames: see `tal.metrics.frame_boxes`.
+
+    Frame by frame the boxes are judged from the highest score on. The ranking of all frames is the reverse of their
+    rising scores, as the evaluator has it, so that of equal ones the later comes first.
+
+    Args:
+        truth: Ground truth.
+        predictions: With scores, in the file's order; those without area are left out by the evaluator.
+        thresholds: (M,) least overlaps.
+        class_count: K; labels are below it.
+        stable: Sort the rising scores stably; otherwise NumPy's default sort decides, see `tal.ops.ties`.
+    """
+    frames = 1 + max((int(rows.frame.max()) for rows in (truth, predictions) if len(rows)), default=0)
+    wanted, given = (
+        frame_boxes.BoxRows(
+            frame_idx=rows.video_idx * frames + rows.frame, label=rows.label, boxes=rows.boxes, score=rows.score
+        )
+        for rows in (truth, predictions)
+    )
+    judged = given[frame_boxes.score_order(given)]
+    score = np.zeros(len(judged)) if judged.score is None else judged.score
+    taken, overlap = frame_boxes.best_overlaps(wanted, judged)
+    found = np.array([frame_boxes.first_takers(taken, overlap >= threshold) for threshold in thresholds])
+    positives = np.bincount(truth.label, minlength=class_count)
+    result = np.full((len(thresholds), class_count), np.nan)
+    for label in np.flatnonzero(positives):
+        rows = np.flatnonzero(judged.label == label)
+        rising = np.argsort(score[rows], kind="stable") if stable else numpy_order(score[rows])
+        result[:, label] = interpolated_ap(found[:, rows[rising[::-1]]], np.full(len(thresholds), positives[label]))
+    return result
 
 
 def _places(*rows: BoxRows) -> list[Ints]:
