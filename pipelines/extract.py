@@ -25,7 +25,7 @@ def extract(
     dtype: Literal["float16", "float32"] = "float16",
     resize_mode: Literal["fast", "reference"] = "fast",
     decoders: int | None = None,
-    decoder: Literal["pyav", "torchcodec"] = "pyav",
+    decoder: Literal["pyav", "torchcodec", "decord"] = "pyav",
     retry_failed: bool = False,
 ) -> int:
     """Make features of videos and keep them in a store.
@@ -46,7 +46,8 @@ def extract(
         dtype: Of the features on disk.
         resize_mode: fast, or reference to resize exactly as the backbone's own preprocessing does, slower.
         decoders: Videos decoded at once; 1 beside a network on the CPU and 4 beside one on a GPU if not given.
-        decoder: pyav, or torchcodec (an extra), which on a GPU decodes there and leaves the frames there; see tal info.
+        decoder: pyav; torchcodec, which beside a network on a GPU decodes there and leaves the frames there; decord.
+            The last two are extras; tal info tells which can be used here.
         retry_failed: Try again what failed before.
     """
     paths = assign_ids(list_videos(inputs), inputs, id)

@@ -33,6 +33,7 @@ DECODERS = Registry(
     {
         "pyav": ("tal.video.pyav:PyAVReader", "FFmpeg as PyAV's wheel carries it"),
         "torchcodec": ("tal.video.torchcodec:TorchCodecReader", "torchcodec, on the CPU or on a GPU's own decoder"),
+        "decord": ("tal.video.decord:DecordReader", "decord, in a process of its own that can be ended"),
     },
 )
 
