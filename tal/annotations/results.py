@@ -42,6 +42,7 @@ class ResultTable:
         score: (N,).
         by_id: `labels` are the annotations' `label_id`s as text, because the file gives no names.
         generation_time_s: (N,) seconds of the video at which each prediction was made; None where that is not said.
+        scored: The file gives scores; otherwise `score` is 1 everywhere.
     """
 
     videos: tuple[str, ...]
@@ -53,6 +54,7 @@ class ResultTable:
     score: Floats
     by_id: bool = False
     generation_time_s: Floats | None = None
+    scored: bool = True
 
     def __len__(self) -> int:
         return len(self.video_idx)
@@ -186,6 +188,7 @@ def from_json(data: Any, source: str, *, scored: bool = True) -> ResultTable:
         score=score,
         by_id=by_id,
         generation_time_s=made_s,
+        scored=not unscored,
     )
 
 

@@ -13,13 +13,14 @@ from tal.datasets.kinds.online import OnlineProtocol
 from tal.errors import AnnotationError
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.joining import Joined, join, read_annotations, read_predictions
+from tal.evaluation.one_class import as_one_class
 from tal.evaluation.result import Evaluation, threshold_name
+from tal.evaluation.splits import present_subset
+from tal.evaluation.tally import Tally
 from tal.metrics import detection, online
 from tal.segments import Segments
 
 Floats = NDArray[np.float64]
-
-_FUTURE = "end after the time at which it was made"
 
 
 def run(
@@ -30,8 +31,7 @@ def run(
 ) -> Evaluation:
     """Score segments with the times at which they were made.
 
-    Predictions without generation times have no AEDT. Predictions without any label have F1 alone, for which JSON
-    without scores is read too.
+    Predictions without generation times have no AEDT; those without any label or score have F1 alone.
 
     Args:
         protocol: The rules.
@@ -44,33 +44,30 @@ def run(
         TalError: files that cannot be read, an unknown subset, NaN in the predictions, or nothing to evaluate.
     """
     annotations = read_annotations(annotations, inputs)
+    subset, note = present_subset(annotations, protocol.subset)
+    protocol = replace(protocol, subset=subset)
     given, source = read_predictions(predictions, inputs, scored=False)
     future = _future(given, source)
     table = given[~future] if protocol.drop_future else given
     anything = _class_agnostic(protocol, annotations, table, source)
-    if table.labels or not len(table):
+    if table.scored and (table.labels or not len(table)):
         joined = join(protocol, annotations, table, source)
         by_class = _by_class(protocol, annotations, joined, table)
     else:
         joined, by_class = anything.joined, _ByClass()
-        joined.tally.warn("no prediction has a label: mAP and start detection are left out")
+        joined.tally.warn("the predictions have no labels or no scores: mAP and start detection are left out")
     tally = joined.tally
-    if table.generation_time_s is None:
-        tally.warn("the predictions have no generation times: AEDT is left out")
-    if future.any():
-        fate = "are left out" if protocol.drop_future else "are judged; drop_future leaves them out"
-        tally.warn(f"{future.sum()} predictions end after the time at which they were made and {fate}")
-        tally.drop(_FUTURE, int(future.sum()) * protocol.drop_future)
+    _tell(tally, protocol, given, future, note)
     counts = tally.counts(
         videos=joined.records,
         with_predictions={table.videos[video] for video in np.unique(table.video_idx)},
-        classes=by_class.scored,
         ground_truth=len(joined.truth),
         duplicates_removed=joined.duplicates_removed,
         predictions=len(given),
         predictions_evaluated=len(joined.predictions),
         predictions_outside=joined.outside,
         predictions_ending_later=int(future.sum()),
+        **({"classes": by_class.scored} if by_class.scored else {}),
         **anything.counts,
     )
     return Evaluation(
@@ -84,6 +81,18 @@ def run(
         missing=tally.missing,
         warnings=tuple(tally.warnings),
     )
+
+
+def _tell(tally: Tally, protocol: OnlineProtocol, given: ResultTable, future: NDArray[np.bool_], note: str) -> None:
+    """Count and warn of what streaming methods should not do, or not leave away."""
+    if note:
+        tally.warn(note)
+    if given.generation_time_s is None:
+        tally.warn("the predictions have no generation times: AEDT is left out")
+    if future.any():
+        fate = "are left out" if protocol.drop_future else "are judged; drop_future leaves them out"
+        tally.warn(f"{future.sum()} predictions end after the time at which they were made and {fate}")
+        tally.drop("end after the time at which it was made", int(future.sum()) if protocol.drop_future else 0)
 
 
 def _future(table: ResultTable, source: str) -> NDArray[np.bool_]:
@@ -114,10 +123,9 @@ def _class_agnostic(
     protocol: OnlineProtocol, annotations: Annotations, table: ResultTable, source: str
 ) -> _ClassAgnostic:
     """F1 of all predictions, whatever their class, in all videos that the protocol's rule names."""
-    rules = replace(protocol, excluded_videos=(), excluded_classes=(), duplicates="keep")
-    joined = join(
-        rules, _of_one_class(protocol, annotations), replace(table, labels=("",), label_idx=0 * table.label_idx), source
-    )
+    rules = replace(protocol, excluded_videos=(), duplicates="keep", class_count=None)
+    everything, rows = as_one_class(annotations, table, kept=[name for name, _ in protocol.excluded_classes])
+    joined = join(rules, everything, rows, source)
     named = set(table.videos)
     videos = [video for video in joined.records if protocol.f1_videos == "all" or video in named]
     chosen = np.isin(list(joined.records), videos)
@@ -132,18 +140,6 @@ def _class_agnostic(
         metrics |= _named(name, protocol.tiou, values)
     counts = {"f1_videos": len(videos), "f1_ground_truth": len(truth), "f1_predictions": counted}
     return _ClassAgnostic(joined=joined, metrics=metrics, counts=counts)
-
-
-def _of_one_class(protocol: OnlineProtocol, annotations: Annotations) -> Annotations:
-    """The annotations with every instance of the one class "", but for classes that the protocol excludes."""
-    excluded = {name for name, _ in protocol.excluded_classes}
-    barred = np.array([name in excluded for name in annotations.classes] + [False])
-    videos = {}
-    for video, record in annotations.videos.items():
-        kept = record.instances[~barred[record.instances.label]]
-        everything = replace(kept, label=np.zeros(len(kept), np.int64), classes=("",), extra={})
-        videos[video] = replace(record, instances=everything)
-    return replace(annotations, classes=("",), videos=videos)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
