@@ -104,6 +104,7 @@ PROTOCOLS = Registry(
         "progress": ("tal.datasets.progress:PROTOCOL", "progress per frame of a task, value-order correlation"),
         "quality": ("tal.datasets.quality:PROTOCOL", "action quality, SRCC, KRCC, PLCC and relative L2"),
         "differencing": ("tal.datasets.differencing:PROTOCOL", "VidDiffBench, closed accuracy and open recall"),
+        "videoglue": ("tal.datasets.videoglue:PROTOCOL", "VideoGLUE score of foundation models, from scores and costs"),
         "segmentation": ("tal.datasets.masks:PROTOCOL", "ActionVOS, masks of the objects that act, p/n IoU and gIoU"),
         "planning": ("tal.datasets.planning:PROTOCOL", "procedure planning, success rate, accuracy and mIoU"),
         "repcount": ("tal.datasets.repcount:PROTOCOL", "RepCount repetition counting, MAE and OBO"),
