@@ -12,6 +12,7 @@ import selectors
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,4 +150,5 @@ class DecordReader(IndexedReader):
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(BrokenPipeError):  # A request that was never read.
+                    pipe.close()
