@@ -17,6 +17,7 @@ from tal.evaluation.tally import Tally, some
 from tal.metrics import frame_boxes
 from tal.metrics.frame_boxes import BoxRows
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Keyframe = tuple[str, int]
@@ -74,19 +75,22 @@ def run(
     _compare_units(annotations, predictions, source)
     _tell_faults(protocol, annotations, predictions, tally)
     classes = _classes(protocol, annotations, inputs, tally)
-    joined = _join(protocol, classes, annotations, predictions, source, inputs)
+    joined = _join(protocol, classes, annotations, predictions, source, inputs, tally)
     kept = _reduced(protocol, joined, tally)
     truth, detections = _ordered(protocol, kept.truth, kept.detections, len(classes), tally)
     precision = frame_boxes.average_precision(truth, detections, protocol.iou, class_count=len(classes))
     metrics, per_class = _numbers(protocol, list(classes.values()), truth, precision)
+    if protocol.ties:
+        metrics |= _tie_bounds(protocol, truth, detections, len(classes))
     named = np.bincount(joined.detections.frame_idx, minlength=len(kept.keys)) > 0
     counts = tally.counts(
-        videos=_videos(kept.keys, kept.evaluated),
+        videos=_videos(kept.keys, joined.evaluated & ~np.any([np.zeros_like(named), *joined.barred.values()], axis=0)),
         with_predictions=_videos(kept.keys, named),
         keyframes=int(kept.evaluated.sum()),
         keyframes_with_predictions=int((kept.evaluated & named).sum()),
         classes=len(per_class),
         classes_without_ground_truth=len(classes) - len(per_class),
+        **({"predictions_tied": frame_boxes.tied(detections)} if protocol.ties else {}),
         ground_truth=len(truth),
         predictions=len(predictions),
         predictions_evaluated=len(detections),
@@ -135,6 +139,7 @@ def _join(
     predictions: KeyframeBoxes,
     source: str,
     inputs: Inputs,
+    tally: Tally,
 ) -> _Joined:
     number: dict[Keyframe, int] = {}
     truth_frame = np.array([number.setdefault(key, len(number)) for key in _keys(annotations)], np.int64)
@@ -148,7 +153,7 @@ def _join(
         detections=_rows(predictions, frame, classes),
         keys=keys,
         evaluated=np.arange(len(keys)) < annotated,
-        barred=_barred(keys, protocol, inputs),
+        barred=_barred(keys, protocol, inputs, tally),
     )
 
 
@@ -203,15 +208,12 @@ def _ordered(
 
 
 def _numbers(
-    protocol: FrameBoxProtocol, names: Sequence[str], truth: BoxRows, precision: NDArray[np.float64]
+    protocol: FrameBoxProtocol, names: Sequence[str], truth: BoxRows, precision: Floats
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """(metrics, per class)."""
     instances = np.bincount(truth.label, minlength=len(names))
     scored = np.flatnonzero(instances)
     thresholds = [threshold_name(value) for value in protocol.iou]
-    means = precision[:, scored].mean(axis=1)
-    metrics = {"mAP": float(means.mean())} if len(means) > 1 else {}
-    metrics |= {f"mAP@{at}": float(mean) for at, mean in zip(thresholds, means, strict=True)}
     per_class = {
         names[label]: {
             **{f"AP@{at}": float(value) for at, value in zip(thresholds, precision[:, label], strict=True)},
@@ -219,7 +221,23 @@ def _numbers(
         }
         for label in scored.tolist()
     }
-    return metrics, per_class
+    return _means("mAP", protocol, precision), per_class
+
+
+def _tie_bounds(protocol: FrameBoxProtocol, truth: BoxRows, detections: BoxRows, class_count: int) -> dict[str, float]:
+    """mAP with the order of equal scores that is worst, and with the one that is best."""
+    bounds: dict[str, float] = {}
+    for end in ("lowest", "highest"):
+        precision = frame_boxes.average_precision(truth, detections, protocol.iou, class_count=class_count, ties=end)
+        bounds |= _means(f"mAP-ties-{end}", protocol, precision)
+    return bounds
+
+
+def _means(name: str, protocol: FrameBoxProtocol, precision: Floats) -> dict[str, float]:
+    """Means over the classes with ground truth, per threshold and, of several thresholds, over them too."""
+    means = precision[:, ~np.isnan(precision[0])].mean(axis=1).tolist()
+    named = {f"{name}@{threshold_name(value)}": mean for value, mean in zip(protocol.iou, means, strict=True)}
+    return ({name: float(np.mean(means))} if len(means) > 1 else {}) | named
 
 
 def _rows(boxes: KeyframeBoxes, frame: Ints, classes: Mapping[int, str]) -> BoxRows:
@@ -249,12 +267,14 @@ def _videos(keys: Sequence[Keyframe], chosen: Mask) -> list[str]:
     return list(dict.fromkeys(keys[row][0] for row in np.flatnonzero(chosen).tolist()))
 
 
-def _barred(keys: Sequence[Keyframe], protocol: FrameBoxProtocol, inputs: Inputs) -> dict[str, Mask]:
+def _barred(keys: Sequence[Keyframe], protocol: FrameBoxProtocol, inputs: Inputs, tally: Tally) -> dict[str, Mask]:
     """Reason -> (F,) keyframes that are left out for it."""
     barred = {}
     if protocol.excluded is not None:
         listed = set(_keys(ava.parse_keyframes(inputs.read(protocol.excluded), protocol.excluded)))
         barred["excluded keyframe"] = np.array([key in listed for key in keys], bool)
+        if not barred["excluded keyframe"].any():
+            tally.warn(f"none of the {len(listed)} excluded keyframes of {protocol.excluded} is in either file")
     if protocol.included is not None:
         times = ava.parse_times(inputs.read(protocol.included), protocol.included)
         wanted = set(microseconds(times).tolist())

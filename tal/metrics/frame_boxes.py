@@ -12,6 +12,7 @@ equal scores the row that comes later is ranked first, of equal overlaps the ear
 
 from dataclasses import dataclass
 from heapq import heappush, heapreplace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -55,7 +56,14 @@ class BoxRows:
         )
 
 
-def average_precision(truth: BoxRows, detections: BoxRows, ious: ArrayLike, *, class_count: int) -> NDArray[np.float64]:
+def average_precision(
+    truth: BoxRows,
+    detections: BoxRows,
+    ious: ArrayLike,
+    *,
+    class_count: int,
+    ties: Literal["later", "lowest", "highest"] = "later",
+) -> Floats:
     """(M, K) AP per threshold and class; NaN for classes without ground truth, 0 for those without detections.
 
     Args:
@@ -64,6 +72,8 @@ def average_precision(truth: BoxRows, detections: BoxRows, ious: ArrayLike, *, c
             Empty and reversed boxes are left out by the official evaluator: see `has_area`.
         ious: (M,) thresholds.
         class_count: K; labels are below it.
+        ties: Equal scores of a class are ranked the later row first, or so that AP is lowest or highest: what is right
+            last or first. How many of them are right does not depend on their order.
     """
     thresholds = np.atleast_1d(np.asarray(ious, np.float64))
     score = _score(detections)
@@ -76,8 +86,20 @@ def average_precision(truth: BoxRows, detections: BoxRows, ious: ArrayLike, *, c
     for label in np.flatnonzero(counts):
         rows = by_label[bounds[label] : bounds[label + 1]]
         ranked = rows[np.argsort(score[rows], kind="stable")[::-1]]
-        result[:, label] = interpolated_ap(right[:, ranked], np.full(len(thresholds), counts[label]))
+        found = right[:, ranked]
+        if ties != "later":
+            tie = np.cumsum(np.diff(score[ranked], prepend=np.nan) != 0)
+            within = found if ties == "lowest" else ~found
+            found = np.array([row[np.lexsort((key, tie))] for row, key in zip(found, within, strict=True)])
+        result[:, label] = interpolated_ap(found, np.full(len(thresholds), counts[label]))
     return result
+
+
+def tied(rows: BoxRows) -> int:
+    """How many rows share their score with another of their class."""
+    order = np.lexsort((_score(rows), rows.label))
+    same = (np.diff(rows.label[order], append=-1) == 0) & (np.diff(_score(rows)[order], append=np.inf) == 0)
+    return int((same | np.roll(same, 1)).sum())
 
 
 def has_area(boxes: Floats) -> Mask:

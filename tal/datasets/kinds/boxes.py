@@ -29,6 +29,7 @@ class FrameBoxProtocol(Protocol):
         labelmap: The classes to evaluate, with their names (pbtxt); rows of others are left out.
         excluded: Keyframes to leave out of ground truth and detections (CSV: video, seconds).
         included: Seconds of the keyframes to evaluate, one per line; all of them by default.
+        ties: Also tell how far mAP depends on the order of equal scores: `mAP-ties-lowest` and `mAP-ties-highest`.
         limit: Rows of a keyframe that are kept, those of highest score; 0 for all.
         order: In which order the detections of a keyframe take ground truth; see `ORDER_RULES`.
         keyframes: Which keyframes are evaluated; see `KEYFRAME_RULES`.
@@ -38,12 +39,13 @@ class FrameBoxProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.boxes:run"
-    options: ClassVar[tuple[str, ...]] = ("iou", "labelmap", "excluded", "included")
+    options: ClassVar[tuple[str, ...]] = ("iou", "labelmap", "excluded", "included", "ties")
 
     iou: tuple[float, ...] = (0.5,)
     labelmap: Path | None = None
     excluded: Path | None = None
     included: Path | None = None
+    ties: bool = False
     limit: int = 0
     order: Literal["heap", "score", "score-later", "file"] = "score"
     keyframes: Literal["annotated", "all", "both"] = "annotated"
@@ -67,6 +69,6 @@ class FrameBoxProtocol(Protocol):
         return super().described() | {
             "rows_per_keyframe": f"the {self.limit} of highest score" if self.limit else "all",
             "order_in_keyframe": f"{self.order}: {ORDER_RULES[self.order]}",
-            "keyframes": f"{self.keyframes}: {KEYFRAME_RULES[self.keyframes]}",
-            "ties": "of equal scores on different keyframes, the later in the file is ranked first",
+            "evaluated_keyframes": f"{self.keyframes}: {KEYFRAME_RULES[self.keyframes]}",
+            "order_of_ties": "of equal scores on different keyframes, the later in the file is ranked first",
         }

@@ -1,6 +1,7 @@
 """Frame mAP against a slow, independent reference that reads and judges row after row."""
 
 import heapq
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tal.metrics.frame_boxes import (
     official_order,
     score_order,
 )
+from tal.metrics.precision import interpolated_ap
 
 CLASSES = 3
 THRESHOLDS = [0.3, 0.5]
@@ -174,6 +176,28 @@ def test_pairs_in_pieces_change_nothing(truth, detections):
         np.testing.assert_array_equal(average_precision(*arguments, class_count=CLASSES), whole)
     finally:
         frame_boxes._PAIRS_AT_ONCE = before
+
+
+@settings(max_examples=30, deadline=None)
+@given(_TRUTH, st.lists(st.tuples(st.integers(0, 2), st.just(0), _TRUTH_BOX, st.integers(0, 1).map(float)), max_size=6))
+def test_ties_range_over_the_orders_of_equal_scores(truth, detections):
+    found = _rows(detections, True)
+    found = found[score_order(found)]
+    found = found[has_area(found.boxes)]
+    columns, score = _rows(truth, False), found.score
+    assert frame_boxes.tied(found) == sum(list(score).count(value) > 1 for value in score)
+    taken, overlap = frame_boxes.best_overlaps(columns, found)
+    count = sum(row[1] == 0 for row in truth)
+    for position, threshold in enumerate(THRESHOLDS):
+        right = frame_boxes.first_takers(taken, overlap >= threshold)
+        every = [
+            interpolated_ap(right[list(order)], count)
+            for order in permutations(range(len(score)))
+            if all(score[first] >= score[second] for first, second in pairwise(order))
+        ]
+        for ties, expected in (("lowest", min(every)), ("highest", max(every))):
+            result = average_precision(columns, found, THRESHOLDS, class_count=CLASSES, ties=ties)[position, 0]
+            np.testing.assert_allclose(result, expected, rtol=1e-12)
 
 
 def _precision(truth, detections, threshold=0.5):
