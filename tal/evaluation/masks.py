@@ -65,7 +65,7 @@ def run(
     for each in (truth, found):
         if isinstance(each.given, Path | str):
             inputs.hashes[str(each.given)] = each.digest.hexdigest()
-    scores = mask_scores(*areas.T, positive)
+    scores = mask_scores(areas, positive)
     return evaluation(
         protocol,
         inputs,
@@ -87,7 +87,7 @@ def run(
         ),
         metrics=_metrics(scores),
         per_class={
-            name: {**_metrics(mask_scores(*areas[of].T, positive[of])), "ground_truth": int(of.sum())}
+            name: {**_metrics(mask_scores(areas[of], positive[of])), "ground_truth": int(of.sum())}
             for name in sorted(set(names))
             for of in [np.array(names) == name]
         },

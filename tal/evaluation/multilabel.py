@@ -29,7 +29,7 @@ def run(protocol: MultilabelProtocol, annotations: Any, predictions: Any, inputs
     tally = Tally()
     joined = join(protocol, annotations, predictions, inputs, tally)
     score, right = joined.score, joined.right
-    labelled = right.any(1)
+    labelled = right.sum(1) > 0
     if not labelled.any():
         raise AnnotationError("no video has a label", expected="ground truth to evaluate against")
     if not labelled.all():

@@ -84,7 +84,8 @@ def _scores(
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
     """(metrics, accuracy per step of each horizon)"""
     index: dict[str, int] = {}
-    metrics, per_class = {}, {}
+    metrics: dict[str, float] = {}
+    per_class: dict[str, dict[str, float]] = {}
     for horizon in horizons:
         names = [name for name, plan in truth.items() if len(plan.actions) == horizon]
         g = _numbers([truth[name].actions for name in names], index)

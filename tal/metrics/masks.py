@@ -37,19 +37,15 @@ class MaskScores:
     fn: int
 
 
-def mask_scores(
-    intersection: ArrayLike, predicted_area: ArrayLike, truth_area: ArrayLike, positive: ArrayLike
-) -> MaskScores:
+def mask_scores(areas: ArrayLike, positive: ArrayLike) -> MaskScores:
     """Scores of N samples.
 
     Args:
-        intersection: (N,) pixels that prediction and ground truth share.
-        predicted_area: (N,) pixels of the prediction.
-        truth_area: (N,) pixels of the ground truth.
+        areas: (N, 3) pixels that prediction and ground truth share, of the prediction, and of the ground truth, as
+            `overlap_areas` gives them.
         positive: (N,) whether the object takes part in the action.
     """
-    shared = np.asarray(intersection, np.float64)
-    p, g = np.asarray(predicted_area, np.float64), np.asarray(truth_area, np.float64)
+    shared, p, g = np.asarray(areas, np.float64).reshape(-1, 3).T
     acts = np.asarray(positive, bool)
     union = p + g - shared
     some = union > 0

@@ -16,7 +16,7 @@ APART = np.array([[0, 0, 1, 1]])
 def _scores(*samples):
     """samples: (prediction, truth, positive)"""
     areas = [overlap_areas(p, g, [1])[0] for p, g, _ in samples]
-    return mask_scores(*np.array(areas).T, [positive for *_, positive in samples])
+    return mask_scores(areas, [positive for *_, positive in samples])
 
 
 NAN = math.nan
@@ -79,7 +79,7 @@ def test_equal_to_the_table_pixel_by_pixel(frames):
             else:
                 giou.append(0 if p else 1)
                 right += not p
-    found = mask_scores(*np.array(areas).T, acts)
+    found = mask_scores(areas, acts)
     for positive, miou, ciou in (
         (True, found.positive_miou, found.positive_ciou),
         (False, found.negative_miou, found.negative_ciou),
