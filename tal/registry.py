@@ -114,6 +114,7 @@ PROTOCOLS = Registry(
         "frame-boxes": ("tal.datasets.frame_boxes:PROTOCOL", "boxes on keyframes of one's own, frame mAP"),
         "jhmdb": ("tal.datasets.jhmdb:PROTOCOL", "JHMDB action tubes, frame-mAP and video-mAP"),
         "ucf101-24": ("tal.datasets.ucf101_24:PROTOCOL", "UCF101-24 action tubes, frame-mAP and video-mAP"),
+        "e2tad": ("tal.datasets.e2tad:PROTOCOL", "LPCVC 2021 UAV video: who holds which ball when"),
         "charades-sta": ("tal.datasets.charades_sta:PROTOCOL", "Charades-STA moment retrieval, R@n at IoU m"),
         "tacos": ("tal.datasets.tacos:PROTOCOL", "TACoS moment retrieval, R@n at IoU m"),
         "activitynet-captions": (
