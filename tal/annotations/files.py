@@ -92,10 +92,15 @@ def to_json(content: bytes, path: Path | str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         truncated = error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated")
+        in_lines = error.msg == "Extra data" and looks_like_json_lines(content)
         raise AnnotationError(
             f"{path}: not valid JSON at line {error.lineno}, column {error.colno} "
             f"(character {error.pos} of {len(text)}): {error.msg}",
-            cause="the file is truncated: an interrupted download or write" if truncated else "",
+            cause="the file is truncated: an interrupted download or write"
+            if truncated
+            else "JSON lines, a form of moment retrieval"
+            if in_lines
+            else "",
         ) from None
     except RecursionError:
         raise AnnotationError(f"{path}: JSON nested too deeply", cause="not an annotation file") from None

@@ -126,7 +126,8 @@ def _json_format(data: Any, path: Path) -> str:
     for name, reader in _JSON_READERS.items():
         if reader.looks_like(data):
             return name
-    if isinstance(data, dict) and ("results" in data or "database" in data):
+    ranked = isinstance(data, list) and bool(data) and isinstance(data[0], list)  # Windows per query, in their order.
+    if ranked or (isinstance(data, dict) and {"results", "database", "predictions"} & set(data)):
         raise AnnotationError(
             f"{path} holds predictions, not annotations",
             expected=_expected(),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tal.annotations.moment_results import MomentTable, Query, parse_moments
 from tal.annotations.reading import parse_annotations
 from tal.annotations.records import Annotations, Moment
-from tal.annotations.subsets import in_subset
+from tal.annotations.subsets import in_subset, listed
 from tal.errors import AnnotationError
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.tally import Tally, some
@@ -82,6 +82,13 @@ def read_asked(
     """
     if not isinstance(annotations, Annotations):
         annotations = parse_annotations(inputs.read(annotations), annotations)
+    if not any(record.moments for record in annotations.videos.values()):
+        raise AnnotationError(
+            f"{annotations.source or 'annotations'}: {len(annotations)} videos, none with a query",
+            expected="sentences with the times that answer them",
+            cause="annotations of another task",
+            todo="Charades-STA text, TACoS or ActivityNet Captions JSON, QVHighlights JSON lines, UAL-Bench JSON",
+        )
     records = in_subset(annotations, subset)
     found = [
         Asked(video=video, moment=moment, duration_s=record.duration_s)
@@ -90,10 +97,8 @@ def read_asked(
     ]
     if not found:
         raise AnnotationError(
-            f"{annotations.source or 'annotations'}: {len(records)} videos ({annotations.format}), none with a query",
-            expected="sentences with the times that answer them",
-            cause="annotations of another task",
-            todo="Charades-STA text, TACoS or ActivityNet Captions JSON, QVHighlights JSON lines, UAL-Bench JSON",
+            f"{annotations.source or 'annotations'}: no query in the {len(records)} videos of subset {subset!r}",
+            todo=f"choose another subset; there are {listed(annotations)}",
         )
     return annotations, sorted(found, key=lambda each: each.moment.place)
 
