@@ -149,7 +149,8 @@ def parse_matches(content: bytes, path: Path | str) -> dict[str, dict[str, Match
 def _match(value: Any, where: str) -> Match | None:
     if not isinstance(value, dict):
         value = {"pred_key": value}
-    key, words, opposite = value.get("pred_key"), value.get("pred_description"), value.get("is_opposite")
+    found = {name: None if each != each else each for name, each in value.items()}  # The released log has NaN for none.
+    key, words, opposite = found.get("pred_key"), found.get("pred_description"), found.get("is_opposite")
     if key in _NO_MATCH and words is None:
         return None
     if not isinstance(key, str | int | None) or str(opposite).lower() not in _OPPOSITE:

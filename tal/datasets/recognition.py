@@ -23,8 +23,13 @@ MULTILABEL = MultilabelProtocol(
     variants={
         "charades": Variant(
             settings={"ties": "order", "unlabelled": "last"},
-            source="gsig/charades-algorithms, Charades_v1_classify.m and its port charades_map",
+            source="Charades_v1_classify.m of the data set; gsig/charades-algorithms, pytorch/utils/map.py",
             about="equal scores in order, videos without any label ranked last",
+        ),
+        "slowfast": Variant(
+            settings={"views": "max"},
+            source="facebookresearch/SlowFast, slowfast/utils/meters.py, get_map; configs/Charades",
+            about="the maximum over a video's clips and crops",
         ),
         "scikit-learn": Variant(
             settings={"absent": "zero"},

@@ -111,7 +111,7 @@ def test_matches_by_words_as_the_released_code_logs_them(samples, tmp_path):
         return {"sample_key": key, "gt_description": "", "pred_description": words, "is_opposite": opposite}
 
     matches = [
-        {"0": entry("s0", "x", "0"), "1": entry("s0", "y", "1"), "2": entry("s0", None, None)},
+        {"0": entry("s0", "x", "0"), "1": entry("s0", "y", "1"), "2": entry("s0", None, float("nan"))},
         {"0": entry("s1", "u", "1"), "1": entry("s1", "v", "0")},
         {"5": entry("s2", "w", "0")},
     ]
