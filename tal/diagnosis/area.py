@@ -42,8 +42,8 @@ def precision_at(found: Ints, rank: Ints, instances: Ints, normal: float | None 
     """
     if normal is None:
         return found / rank
-    expected = found / instances * normal
     with np.errstate(invalid="ignore"):
+        expected = found / instances * normal
         return np.where(found > 0, expected / (expected + rank - found), 0.0)
 
 

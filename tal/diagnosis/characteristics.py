@@ -111,9 +111,10 @@ def _sorted(name: str, values: Floats, wanted: str, scheme: Scheme) -> Buckets:
 
 
 def _quantiles(values: Floats) -> tuple[float, ...]:
-    """Edges at fifths of the values, each edge a value that occurs; at least two."""
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, 6), method="inverted_cdf")).tolist()
-    return tuple(edges) if len(edges) > 1 else (edges[0], edges[0])
+    """Edges at fifths of the values, each a value that occurs; the lowest has a bucket alone if it is so frequent."""
+    fifths = np.quantile(values, np.arange(6) / 5, method="inverted_cdf")
+    edges = np.unique(fifths).tolist()
+    return tuple([edges[0], *edges] if fifths[1] == fifths[0] else edges)
 
 
 def _bucket_of(values: Floats, edges: Sequence[float]) -> Ints:

@@ -11,12 +11,11 @@ _CHANGED_VIDEOS = 10
 _PERMUTATION_SEED = 1
 
 
-def compare_sides(first: Side, second: Side, classes: tuple[str, ...], *, resamples: int, seed: int) -> Comparison:
+def compare_sides(first: Side, second: Side, *, resamples: int, seed: int) -> Comparison:
     """Hold the second set of predictions against the first.
 
     Args:
         first, second: Judged on the same ground truth.
-        classes: Name of each label.
         resamples: Draws of videos, and exchanges of the permutation test.
         seed: Of both.
     """
@@ -36,7 +35,7 @@ def compare_sides(first: Side, second: Side, classes: tuple[str, ...], *, resamp
         first=first.source,
         second=second.source,
         metrics=metrics,
-        per_class=_per_class(first, second, before, after, classes),
+        per_class=_per_class(first, second, before, after),
         p_permutation=compare.permutation_p(one, two, metrics["mAP"].second - metrics["mAP"].first, exchanges),
         gained=gained,
         lost=lost,
@@ -48,12 +47,10 @@ def _difference(first: float, second: float, before: Floats, after: Floats) -> D
     return Difference(first=first, second=second, interval=interval, p=p)
 
 
-def _per_class(
-    first: Side, second: Side, before: Floats, after: Floats, classes: tuple[str, ...]
-) -> dict[str, Difference]:
+def _per_class(first: Side, second: Side, before: Floats, after: Floats) -> dict[str, Difference]:
     one, two = (side.judged.average_precision.mean(axis=0) for side in (first, second))
     return {
-        classes[label]: _difference(
+        first.classes[label]: _difference(
             float(one[label]), float(two[label]), before[:, :, label].mean(axis=1), after[:, :, label].mean(axis=1)
         )
         for label in np.flatnonzero(first.judged.instances).tolist()
@@ -62,7 +59,7 @@ def _per_class(
 
 def _changes(first: Side, second: Side) -> tuple[tuple[VideoChange, ...], tuple[VideoChange, ...]]:
     """(videos that gained, videos that lost), those that changed most first."""
-    videos = list(first.joined.records)
+    videos = list(first.records)
     before, after = (compare.precision_per_video(side.judged, len(videos)) for side in (first, second))
     instances = np.bincount(first.judged.truth.video_idx, minlength=len(videos))
     change = np.nan_to_num(after - before)

@@ -62,14 +62,13 @@ def diagnose(
     records = read_annotations(annotations, inputs)
     side = Side.of(chosen, records, predictions, inputs)
     other = None if against is None else Side.of(chosen, records, against, inputs)
-    return _Diagnosing(records, side, other, resamples, seed).diagnosis(buckets)
+    return _Diagnosing(side, other, resamples, seed).diagnosis(buckets)
 
 
 @dataclass(frozen=True, eq=False)
 class _Diagnosing:
     """One diagnosis under way."""
 
-    annotations: Annotations
     side: Side
     other: Side | None
     resamples: int
@@ -108,7 +107,7 @@ class _Diagnosing:
         )
 
     def _buckets(self, scheme: Scheme) -> tuple[list[characteristics.Buckets], list[str]]:
-        durations = [record.duration_s for record in self.side.joined.records.values()]
+        durations = [record.duration_s for record in self.side.records.values()]
         values = characteristics.measure(self.side.judged.truth, durations)
         notes = []
         unknown = sum(duration is None for duration in durations)
@@ -147,7 +146,7 @@ class _Diagnosing:
             return None
         if not self.resamples:
             raise ConfigError("a comparison without resamples", expected="--resamples 1 or more; 1000 is usual")
-        return compare_sides(self.side, self.other, self.annotations.classes, resamples=self.resamples, seed=self.seed)
+        return compare_sides(self.side, self.other, resamples=self.resamples, seed=self.seed)
 
     def _per_class(
         self, removal: Mapping[Kind, Floats], misses: Floats, resampled: Floats | None
@@ -161,7 +160,7 @@ class _Diagnosing:
             at = judged.average_precision[:, label]
             worst = max(gains, key=lambda name: gains[name][label])
             gain = float(gains[worst][label])
-            rows[self.annotations.classes[label]] = ClassRow(
+            rows[self.side.classes[label]] = ClassRow(
                 instances=int(judged.instances[label]),
                 predictions=int(predictions[label]),
                 AP=float(at.mean()),
@@ -176,14 +175,14 @@ class _Diagnosing:
         return rows
 
     def _cases(self) -> tuple[Shown, list[tuple[Case, int]]]:
-        judged, records = self.side.judged, self.side.joined.records
+        judged, records = self.side.judged, self.side.records
         outside = len(self.side.names) - len(records)
         shown = Shown(
             judged=judged,
             row=int(np.abs(judged.tious - _CASE_TIOU).argmin()),
             videos=self.side.names,
             durations_s=[*(record.duration_s for record in records.values()), *([None] * outside)],
-            classes=self.annotations.classes,
+            classes=self.side.classes,
         )
         return shown, worst_cases(shown)
 

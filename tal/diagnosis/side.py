@@ -7,19 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from tal.annotations.records import Annotations
+from tal.annotations.records import Annotations, VideoRecord
 from tal.annotations.results import ResultTable
 from tal.datasets.kinds.detection import DetectionProtocol
 from tal.datasets.protocol import Protocol
-from tal.diagnosis.area import Floats, mean_over_classes
+from tal.diagnosis.area import Floats
 from tal.diagnosis.bootstrap import Ranked, mean_precision, ranked_by_video
 from tal.diagnosis.errors import Judged, judge
 from tal.errors import ConfigError
 from tal.evaluation import Evaluation, threshold_name
-from tal.evaluation.detection import run as run_detection
+from tal.evaluation.detection import Scored, run, score, with_blocked
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.joining import Joined, join, read_predictions
-from tal.metrics import detection
+from tal.evaluation.joining import read_predictions
 from tal.registry import PROTOCOLS
 from tal.segments import Segments
 
@@ -56,14 +55,14 @@ class Side:
         source: What messages call it.
         table: As it was read.
         evaluation: Of `tal evaluate`.
-        joined: The rows that it scores.
+        scored: The rows that it scores.
         judged: What they are.
     """
 
     source: str
     table: ResultTable
     evaluation: Evaluation
-    joined: Joined
+    scored: Scored
     judged: Judged
 
     @classmethod
@@ -73,28 +72,28 @@ class Side:
         """Read, evaluate and judge.
 
         Raises:
-            TalError: as `tal.evaluate`; options that compute average precision by another rule.
+            TalError: as `tal.evaluate`.
         """
         table, source = read_predictions(predictions, inputs)
-        joined = join(protocol, annotations, table, source)
-        pairs = detection.overlaps(
-            joined.truth, joined.predictions, protocol.tiou, class_count=len(annotations.classes)
-        )
-        evaluation = run_detection(protocol, annotations, table, inputs)
-        judged = judge(joined.truth, joined.predictions, pairs)
-        ours = mean_over_classes(judged.average_precision).mean()
-        if abs(ours - evaluation.metrics["mAP"]) > 1e-9:
-            raise ConfigError(
-                "these options change how average precision is computed, which diagnosis does not follow",
-                expected="the protocol's own rule",
-                todo="leave them out; tal evaluate takes them",
-            )
-        return cls(source=source, table=table, evaluation=evaluation, joined=joined, judged=judged)
+        scored = score(with_blocked(protocol, inputs), annotations, table, source)
+        evaluation = run(protocol, annotations, table, inputs)
+        judged = judge(scored.joined.truth, scored.joined.predictions, scored.pairs)
+        return cls(source=source, table=table, evaluation=evaluation, scored=scored, judged=judged)
+
+    @property
+    def records(self) -> Mapping[str, VideoRecord]:
+        """The videos that are evaluated."""
+        return self.scored.joined.records
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Name of each label."""
+        return self.scored.classes
 
     @cached_property
     def names(self) -> list[str]:
         """Id of each `video_idx`: the videos of the split, then those outside it that predictions name."""
-        inside = self.joined.records
+        inside = self.records
         return [*inside, *(video for video in self.table.videos if video not in inside)]
 
     @property
@@ -105,7 +104,7 @@ class Side:
 
 def units_of(sides: Sequence[Side]) -> list[str]:
     """Videos that are drawn: those of the split, and those outside it on which predictions of any side count."""
-    inside = sides[0].joined.records
+    inside = sides[0].records
     outside: dict[str, None] = {}
     for side in sides:
         video = side.judged.predictions.video_idx

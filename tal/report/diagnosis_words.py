@@ -70,7 +70,7 @@ def seconds(value: float) -> str:
     """A time: 12.3 s, or 1:02:03.4 from a minute on."""
     if not math.isfinite(value):
         return "?"
-    if abs(value) < 60:
+    if round(abs(value), 1) < 60:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(abs(value), 1), 60)
     hours, minutes = divmod(int(minutes), 60)
