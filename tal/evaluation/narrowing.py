@@ -29,9 +29,9 @@ def without_videos(
         tally.exclude(reason, len(annotations.videos[video].instances))
     reasons = [left_out.get(video, "") for video in table.videos]
     kept = np.array([not reason for reason in reasons], bool)[table.video_idx]
-    for row in np.flatnonzero(np.bincount(table.video_idx, minlength=len(reasons))):
-        if reasons[row]:
-            tally.drop(reasons[row], int((table.video_idx == row).sum()))
+    for reason, count in zip(reasons, np.bincount(table.video_idx, minlength=len(reasons)).tolist(), strict=True):
+        if reason:
+            tally.drop(reason, count)
     videos = {video: record for video, record in annotations.videos.items() if video not in left_out}
     return replace(annotations, videos=videos), table[kept]
 
@@ -61,15 +61,20 @@ def of_classes(
     _refuse_foreign_labels(annotations, table, source)
     index = {name: position for position, name in enumerate(classes)}
     to_new = np.array([*(index.get(name, -1) for name in annotations.classes), -1])
+    nothing = Segments.empty(tuple(classes))
     videos = {}
     for video, record in annotations.videos.items():
-        rows = record.instances if video in records else Segments.empty(annotations.classes)
-        label = to_new[rows.label]
-        kept = (label >= 0) | (rows.label < 0)
-        tally.exclude(OTHER_CLASS, int((~kept).sum()))
-        videos[video] = replace(record, instances=replace(rows[kept], label=label[kept], classes=tuple(classes)))
-    other = np.array([name in annotations.classes and name not in index for name in table.labels] + [False], bool)
-    dropped = other[table.label_idx]
+        if video not in records:
+            videos[video] = replace(record, instances=nothing)
+            continue
+        rows, label = record.instances, to_new[record.instances.label]
+        other = np.flatnonzero((label < 0) & (rows.label >= 0))
+        if len(other):
+            tally.exclude(OTHER_CLASS, len(other))
+            rows, label = rows[np.delete(np.arange(len(rows)), other)], np.delete(label, other)
+        videos[video] = replace(record, instances=replace(rows, label=label, classes=tuple(classes)))
+    foreign = np.array([name in annotations.classes and name not in index for name in table.labels] + [False], bool)
+    dropped = foreign[table.label_idx]
     tally.drop(OTHER_CLASS, int(dropped.sum()))
     return replace(annotations, classes=tuple(classes), videos=videos), _with_labels(table[~dropped], classes)
 
