@@ -1,7 +1,7 @@
 """Predicted windows per query, in the forms in which moment retrieval is published, straight into columns.
 
 - JSON lines (jayleicn/moment_detr): `{"qid", "query", "vid", "pred_relevant_windows": [[start, end, score]],
-  "pred_saliency_scores": [one per clip]}`, either part alone too;
+  "pred_saliency_scores": [one per clip]}`, either part alone too; the same rows as one JSON list;
 - JSON lists: one list of `[start, end, score]` or `[start, end]` per query, in the order of the annotations, bare or as
   `{"predictions": [...]}`;
 - UAL-Bench JSON, object or list: `pred_start` and `pred_end` per query, null for no answer;
@@ -99,19 +99,20 @@ def parse_moments(content: bytes, path: Path | str) -> MomentTable:
     """`read_moments` of a file's content that is at hand; `path` is named in messages."""
     source = str(path)
     if files.looks_like_json_lines(content):
-        return _from_lines(files.to_json_lines(content, path), source)
+        return _from_rows([(f"line {line}", row) for line, row in files.to_json_lines(content, path)], source)
     if not files.looks_like_json(content):
         return _from_csv(files.to_text(content, path), source)
     data = files.to_json(content, path)
     lists = data.get("predictions") if isinstance(data, dict) else data
     if isinstance(lists, list) and (not lists or isinstance(lists[0], list)) and not ual_bench.looks_like(lists):
         return _from_lists(lists, source)
-    if isinstance(data, dict) and {_WINDOWS, _SALIENCY} & set(data):
-        return _from_lines([(1, data)], source)
-    rows = list(ual_bench.entries(data))
-    if rows and all("pred_start" in row and "pred_end" in row for _, row in rows):
-        return _from_answers(rows, source)
-    raise _unknown(data, rows, source)
+    rows = [data] if isinstance(data, dict) else data
+    if rows and isinstance(rows[0], dict) and {_WINDOWS, _SALIENCY} & set(rows[0]):
+        return _from_rows([(f"entry {position}", row) for position, row in enumerate(rows)], source)
+    answers = list(ual_bench.entries(data))
+    if answers and all("pred_start" in row and "pred_end" in row for _, row in answers):
+        return _from_answers(answers, source)
+    raise _unknown(data, answers, source)
 
 
 def _unknown(data: Any, rows: Sequence[tuple[str, Mapping[str, Any]]], source: str) -> AnnotationError:
@@ -136,7 +137,7 @@ def _exchanged(source: str) -> AnnotationError:
     )
 
 
-def _from_lines(rows: Sequence[tuple[int, Any]], source: str) -> MomentTable:
+def _from_rows(rows: Sequence[tuple[str, Any]], source: str) -> MomentTable:
     first = rows[0][1]
     parts = {_WINDOWS, _SALIENCY} & set(first) if isinstance(first, dict) else set()
     if not parts:
@@ -144,14 +145,14 @@ def _from_lines(rows: Sequence[tuple[int, Any]], source: str) -> MomentTable:
             raise _exchanged(source)
         raise AnnotationError(f"{source} holds no windows and no saliency", expected=_EXPECTED)
     queries: list[Query] = []
-    seen: dict[str, int] = {}
-    for line, row in rows:
-        where = f"{source}: line {line}"
+    seen: dict[str, str] = {}
+    for place, row in rows:
+        where = f"{source}: {place}"
         lacking = sorted(parts - set(row)) if isinstance(row, dict) else ["qid"]
         if lacking or not ({"qid", "vid"} & set(row)):
             raise AnnotationError(
                 f"{where} has no {lacking[0] if lacking else 'qid and no vid'}",
-                expected="in every line what the first has",
+                expected="in every row what the first has",
             )
         query = Query(
             qid="" if row.get("qid") is None else str(row["qid"]),
@@ -159,12 +160,12 @@ def _from_lines(rows: Sequence[tuple[int, Any]], source: str) -> MomentTable:
             text=str(row.get("query") or ""),
         )
         if query.qid and query.qid in seen:
-            raise AnnotationError(f"{where}: qid {query.qid} again, first on line {seen[query.qid]}")
-        seen[query.qid] = line
+            raise AnnotationError(f"{where}: qid {query.qid} again, first on {seen[query.qid]}")
+        seen[query.qid] = place
         queries.append(query)
     windows = [row.get(_WINDOWS, []) for _, row in rows]
-    table = _table(windows, [f"{source}: line {line}" for line, _ in rows])
-    saliency = [_saliency(row[_SALIENCY], f"{source}: line {line}") for line, row in rows if _SALIENCY in parts]
+    table = _table(windows, [f"{source}: {place}" for place, _ in rows])
+    saliency = [_saliency(row[_SALIENCY], f"{source}: {place}") for place, row in rows if _SALIENCY in parts]
     return MomentTable(
         queries=tuple(queries),
         saliency=tuple(saliency) if _SALIENCY in parts else None,

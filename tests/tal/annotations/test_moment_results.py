@@ -39,6 +39,13 @@ def test_json_lines_keep_the_listed_order(tmp_path):
     assert alone.has_windows
 
 
+def test_rows_may_stand_in_one_list(tmp_path):
+    table = read_moments(_write(tmp_path / "p.json", [ROW, ROW | {"qid": 8}]))
+    assert [each.qid for each in table.queries] == ["7", "8"]
+    with pytest.raises(AnnotationError, match="entry 1 has no pred_relevant_windows"):
+        read_moments(_write(tmp_path / "p.json", [ROW, {"qid": 8, "vid": "v"}]))
+
+
 def test_saliency_alone(tmp_path):
     table = read_moments(_lines(tmp_path / "p.jsonl", [{"qid": 7, "vid": "v", "pred_saliency_scores": [1, 2]}]))
     assert not table.has_windows

@@ -122,6 +122,20 @@ def test_every_form_of_predictions_scores_the_same(tmp_path):
     assert found[1].missing == ("b",)
 
 
+def test_a_split_is_chosen_where_there_are_several():
+    videos = {
+        name: VideoRecord(video=name, subset=subset, moments=(_moment("x", (0.0, 10.0)),))
+        for name, subset in (("a", "train"), ("b", "test"))
+    }
+    truth = Annotations(classes=(), videos=videos)
+    with pytest.raises(AnnotationError, match="several subsets and none chosen"):
+        evaluate("grounding", truth, {})
+    result = evaluate("grounding", truth, {}, subset="Test")
+    assert result.missing == ("b",)
+    with pytest.raises(AnnotationError, match="no video is in subset 'val'"):
+        evaluate("grounding", truth, {}, subset="val")
+
+
 def test_queries_with_ids_are_found_by_them():
     truth = _annotations({"a": [_moment("x", (0.0, 10.0), qid="7"), _moment("x", (20.0, 30.0), qid="8")]})
     rows = Segments(start_s=np.array([0.0]), end_s=np.array([10.0]), score=np.array([1.0]))
