@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tal.metrics.naming import threshold_name
 from tal.version import RESULT_SCHEMA
+
+__all__ = ["Evaluation", "threshold_name"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +49,3 @@ class Evaluation:
             "missing": list(self.missing),
             "warnings": list(self.warnings),
         }
-
-
-def threshold_name(value: float) -> str:
-    """A threshold as it stands in metric names: 0.5 -> "0.50"."""
-    return f"{value:.2f}" if abs(value - round(value, 2)) < 1e-9 else f"{value:.6g}"
