@@ -130,7 +130,7 @@ def _from_list(text: str, source: str) -> dict[str, tuple[str, ...]]:
 
 def _labels(row: Row) -> list[str]:
     """The labels of one row; none where the cell is an empty list."""
-    value: Any = row.first(_LABEL_NAMES)
+    value: Any = row.needed(_LABEL_NAMES)
     if isinstance(row.cells.get("template"), str):
         value = row.cells["template"].replace("[", "").replace("]", "")  # Something-Something: the class, as listed.
     if isinstance(row.cells.get("labels"), str):

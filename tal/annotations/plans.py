@@ -85,7 +85,7 @@ def _window(row: Row) -> Plan:
 
 
 def _own(row: Row) -> Plan:
-    value: Any = row.first(_ACTION_NAMES)
+    value: Any = row.needed(_ACTION_NAMES)
     if isinstance(value, str):
         value = value.replace(";", " ").split()
     if not isinstance(value, list):

@@ -45,6 +45,23 @@ class Row:
         """The first of these cells that there is and that is not empty; None if none is."""
         return next((self.cells[name] for name in names if self.cells.get(name) not in (None, "")), None)
 
+    def needed(self, names: Sequence[str]) -> Any:
+        """`first`, where there has to be one.
+
+        Raises:
+            AnnotationError: none of the cells is there, or they are empty.
+        """
+        found = self.first(names)
+        if found is None:
+            there = ", ".join(name for name in self.cells if name and name != VALUE)
+            named = [name for name in names if name != VALUE]
+            raise AnnotationError(
+                f"{self.where} has no {named[0]}" + (f": it has {there:.120}" if there else ""),
+                expected=f"a value called {' or '.join(named[:3])}",
+                cause="a file for another task, or an empty entry",
+            )
+        return found
+
 
 def parse_rows(content: bytes, path: Path | str, *, ids: Sequence[str] = ID_NAMES) -> list[Row]:
     """Rows of a file's content, in its order; media suffixes and folders are taken off the ids.

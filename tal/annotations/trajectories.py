@@ -85,7 +85,7 @@ def _opengvl(row: Row, truth: bool) -> Trajectory:
 
 
 def _own(row: Row) -> Trajectory:
-    value = row.first(_VALUE_NAMES)
+    value = row.needed(_VALUE_NAMES)
     if isinstance(value, str) and len(value.split()) > 1:
         value = value.split()  # A cell of CSV.
     if isinstance(value, list):

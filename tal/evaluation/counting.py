@@ -146,12 +146,14 @@ def _of_rows(rows: Mapping[str, Row], protocol: CountingProtocol, source: str) -
     found = {}
     for video, row in in_split(rows, protocol.subset, source).items():
         segments, column = row.first(_SEGMENT_NAMES), row.first(_COUNT_NAMES)
+        if isinstance(row.cells.get("annotations"), list):
+            segments = row.cells["annotations"]  # An empty list is a count too.
         if isinstance(segments, list) and (protocol.truth == "cycles" or column in (None, segments)):
             labels = [str(each.get("label", "")) for each in segments if isinstance(each, dict)]
             found[video] = _Truth(count=len(segments), action=_only(labels))
         else:
             action = str(row.first(("type", "class", "action", "label")) or "")
-            found[video] = _Truth(count=number(column, row.where), action=action)
+            found[video] = _Truth(count=number(row.needed(_COUNT_NAMES), row.where), action=action)
     return found
 
 
@@ -184,7 +186,7 @@ def _count(row: Row, min_score: float | None) -> float:
         raise AnnotationError(f"{row.where}: annotations, not predictions", cause="the two files were exchanged")
     segments = row.first(("segments", VALUE))
     if not isinstance(segments, list):
-        return number(row.first(_COUNT_NAMES), row.where)
+        return number(row.needed(_COUNT_NAMES), row.where)
     if not all(isinstance(each, dict) and "segment" in each for each in segments):
         raise AnnotationError(
             f"{row.where}: a list that holds no segments",

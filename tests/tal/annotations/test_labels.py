@@ -52,8 +52,9 @@ def test_subsets():
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ('{"a": null}', "a label of None"),
-        ('{"a": {"score": 3}}', "a label of None"),
+        ('{"a": null}', "'a' has no labels"),
+        ('{"a": {"score": 3}}', "'a' has no labels: it has score"),
+        ('{"a": [null]}', "a label of"),
         ('[{"label": "run"}]', "names no video"),
         ("x/a.mp4 1\nx/a.mp4 2\n", "stands twice"),
         ("x/a.mp4 1\nb\n", "no label"),
