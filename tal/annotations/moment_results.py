@@ -122,9 +122,7 @@ def _unknown(data: Any, rows: Sequence[tuple[str, Mapping[str, Any]]], source: s
         position = next(index for index, (_, row) in enumerate(rows) if not {"pred_start", "pred_end"} <= set(row))
         return AnnotationError(f"{source}: query {position} has no pred_start or pred_end", expected="both, or null")
     if isinstance(data, dict) and "results" in data:
-        return AnnotationError(
-            f"{source} holds detections with classes, not windows per query", expected=_EXPECTED
-        )  # fmt: skip
+        return AnnotationError(f"{source} holds detections with classes, not windows per query", expected=_EXPECTED)
     if annotated:
         return _exchanged(source)
     keys = f"an object with keys {', '.join(map(str, list(data)[:6]))!r:.120}" if isinstance(data, dict) else "a list"

@@ -92,9 +92,7 @@ _PREDICTION = st.tuples(st.integers(0, QUERIES - 1), _TIME, _TIME, st.integers(0
 @settings(max_examples=50, deadline=None)
 @given(st.lists(_INSTANCE, max_size=10), st.lists(_PREDICTION, max_size=16))
 def test_average_precision_is_that_of_judging_one_by_one(truth, predictions):
-    found = moments.average_precision(
-        _windows(truth, False), _windows(predictions, True), TIOUS, query_count=QUERIES
-    )  # fmt: skip
+    found = moments.average_precision(_windows(truth, False), _windows(predictions, True), TIOUS, query_count=QUERIES)
     for query in range(QUERIES):
         instances = _of(truth, query)
         for row, threshold in enumerate(TIOUS):
@@ -134,9 +132,7 @@ def test_suppression_by_score_is_that_of_taking_the_last_of_an_ascending_sort(tr
         for query in range(QUERIES)
         for row in reversed(sorted(_of(predictions, query), key=lambda row: row[2]))  # noqa: C413 the public order of ties
     ]
-    found = grounding.recall(
-        _windows(truth, False), windows, TIOUS, (1, 3), query_count=QUERIES, nms_margin=0.05
-    )  # fmt: skip
+    found = grounding.recall(_windows(truth, False), windows, TIOUS, (1, 3), query_count=QUERIES, nms_margin=0.05)
     expected = [
         [_slow_recall(truth, ranked, each, count, strict=False, nms=each - 0.05) for count in (1, 3)] for each in TIOUS
     ]
