@@ -14,6 +14,7 @@ from tal import version
 
 if TYPE_CHECKING:
     from tal.annotations import read_annotations
+    from tal.diagnosis.run import diagnose
     from tal.errors import TalError
     from tal.evaluation import evaluate
     from tal.features.store import FeatureStore
@@ -30,6 +31,7 @@ _HOME = {
     "Segments": "tal.segments",
     "SnippetGrid": "tal.timeline",
     "TalError": "tal.errors",
+    "diagnose": "tal.diagnosis.run",
     "evaluate": "tal.evaluation",
     "load_model": "tal.package",
     "localize": "tal.localization",
@@ -44,6 +46,7 @@ __all__ = [
     "SnippetGrid",
     "TalError",
     "__version__",
+    "diagnose",
     "evaluate",
     "load_model",
     "localize",

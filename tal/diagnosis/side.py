@@ -1,28 +1,34 @@
 """Predictions as `tal evaluate` scores them, judged; and the videos over which they are drawn."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from tal.annotations.records import Annotations, VideoRecord
 from tal.annotations.results import ResultTable
 from tal.datasets.kinds.detection import DetectionProtocol
+from tal.datasets.kinds.epic import EpicProtocol
 from tal.datasets.protocol import Protocol
 from tal.diagnosis.area import Floats
 from tal.diagnosis.bootstrap import Ranked, mean_precision, ranked_by_video
 from tal.diagnosis.errors import Judged, judge
 from tal.errors import ConfigError
-from tal.evaluation import Evaluation, threshold_name
+from tal.evaluation import Evaluation, epic, threshold_name
 from tal.evaluation.detection import Scored, run, score, with_blocked
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.joining import read_predictions
 from tal.registry import PROTOCOLS
 from tal.segments import Segments
 
+_Value = TypeVar("_Value")
 Predictions = Mapping[str, Segments] | ResultTable | Path | str
+
+_EVALUATORS = (DetectionProtocol.evaluator, EpicProtocol.evaluator)
+"""Those whose mAP is that of one ranked list per class."""
 
 
 def diagnosable(protocol: Protocol | str) -> DetectionProtocol:
@@ -32,9 +38,9 @@ def diagnosable(protocol: Protocol | str) -> DetectionProtocol:
         TalError: no such protocol, or one that measures something else.
     """
     declared: Protocol = PROTOCOLS.load(protocol) if isinstance(protocol, str) else protocol
-    if isinstance(declared, DetectionProtocol) and declared.evaluator == DetectionProtocol.evaluator:
+    if isinstance(declared, DetectionProtocol) and _is_diagnosable(declared):
         return declared
-    known = [name for name in PROTOCOLS if _is_detection(PROTOCOLS.load(name))]
+    known = [name for name in PROTOCOLS if _is_diagnosable(PROTOCOLS.load(name))]
     raise ConfigError(
         f"protocol {declared.name!r} cannot be diagnosed",
         expected=f"one of temporal detection: {', '.join(known)}",
@@ -43,8 +49,8 @@ def diagnosable(protocol: Protocol | str) -> DetectionProtocol:
     )
 
 
-def _is_detection(protocol: Protocol) -> bool:
-    return isinstance(protocol, DetectionProtocol) and protocol.evaluator == DetectionProtocol.evaluator
+def _is_diagnosable(protocol: Protocol) -> bool:
+    return isinstance(protocol, DetectionProtocol) and protocol.evaluator in _EVALUATORS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,9 +80,12 @@ class Side:
         Raises:
             TalError: as `tal.evaluate`.
         """
-        table, source = read_predictions(predictions, inputs)
-        scored = score(with_blocked(protocol, inputs), annotations, table, source)
-        evaluation = run(protocol, annotations, table, inputs)
+        if isinstance(protocol, EpicProtocol):
+            source, table, evaluation, scored = _of_task(protocol, annotations, predictions, inputs)
+        else:
+            table, source = read_predictions(predictions, inputs)
+            scored = score(with_blocked(protocol, inputs), annotations, table, source)
+            evaluation = run(protocol, annotations, table, inputs)
         judged = judge(scored.joined.truth, scored.joined.predictions, scored.pairs)
         return cls(source=source, table=table, evaluation=evaluation, scored=scored, judged=judged)
 
@@ -100,6 +109,32 @@ class Side:
     def thresholds(self) -> list[str]:
         """Names of the metrics per threshold: "mAP@0.50"."""
         return [f"mAP@{threshold_name(t)}" for t in self.judged.tious.tolist()]
+
+
+def _of_task(
+    protocol: EpicProtocol, annotations: Annotations, predictions: Predictions, inputs: Inputs
+) -> tuple[str, ResultTable, Evaluation, Scored]:
+    """Verbs, nouns or actions of EPIC-KITCHENS: (source, table, evaluation with the names of one task, rows)."""
+    task = protocol.task
+    if task is None:
+        raise ConfigError(
+            f"protocol {protocol.name!r} scores verbs, nouns and actions; one of them is diagnosed at a time",
+            expected="--task verb, --task noun or --task action",
+        )
+    if isinstance(predictions, Path | str):
+        tables, source = epic.read_tasks(protocol, predictions, inputs)
+    else:
+        table, source = read_predictions(predictions, inputs)
+        tables = {task: table}
+    scored = epic.score_tasks(protocol, annotations, tables, source, inputs)[task]
+    whole = epic.run(protocol, annotations, tables, inputs)
+    evaluation = replace(whole, metrics=_of_prefix(whole.metrics, task), per_class=_of_prefix(whole.per_class, task))
+    return source, tables[task], evaluation, scored
+
+
+def _of_prefix(values: Mapping[str, _Value], task: str) -> dict[str, _Value]:
+    prefix = f"{task}/"
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
 
 def units_of(sides: Sequence[Side]) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from tal.evaluation.splits import blocked_videos, present_subset
 from tal.metrics import detection
 from tal.segments import Segments
 
+Rules = TypeVar("Rules", bound=DetectionProtocol)
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -67,7 +69,7 @@ def run(
     )
 
 
-def with_blocked(protocol: DetectionProtocol, inputs: Inputs) -> DetectionProtocol:
+def with_blocked(protocol: Rules, inputs: Inputs) -> Rules:
     """The protocol with the videos of its `blocked` file among those it excludes."""
     if protocol.blocked is None:
         return protocol

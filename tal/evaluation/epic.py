@@ -36,13 +36,25 @@ def run(
         TalError: files that cannot be read, predictions with NaN, or nothing to evaluate.
     """
     annotations = read_annotations(annotations, inputs)
-    tables, source = _tables(protocol, predictions, inputs)
+    tables, source = read_tasks(protocol, predictions, inputs)
+    scored = score_tasks(protocol, annotations, tables, source, inputs)
+    return _joined(protocol, annotations, tables, scored, inputs)
+
+
+def score_tasks(
+    protocol: EpicProtocol, annotations: Annotations, tables: Mapping[str, ResultTable], source: str, inputs: Inputs
+) -> dict[str, Scored]:
+    """Task -> its numbers and rows.
+
+    Raises:
+        TalError: as `run`.
+    """
     rules = with_blocked(protocol, inputs)
     scored = {}
     for task, table in tables.items():
         truth = annotations if protocol.task and not _has_both(annotations) else epic.of_task(annotations, task)
         scored[task] = _scored(rules, truth, table, source, task)
-    return _joined(protocol, annotations, tables, scored, inputs)
+    return scored
 
 
 def _has_both(annotations: Annotations) -> bool:
@@ -50,10 +62,14 @@ def _has_both(annotations: Annotations) -> bool:
     return all({"verb", "noun"} <= set(extra) for extra in filled)
 
 
-def _tables(
+def read_tasks(
     protocol: EpicProtocol, predictions: Mapping[str, ResultTable] | Path | str, inputs: Inputs
 ) -> tuple[dict[str, ResultTable], str]:
-    """(task -> predictions, what messages call them)."""
+    """(task -> predictions, what messages call them).
+
+    Raises:
+        AnnotationError: a file that cannot be read, or that has no verb, noun or action.
+    """
     if not isinstance(predictions, Path | str):
         return dict(predictions), "predictions"
     source, content = str(predictions), inputs.read(predictions)

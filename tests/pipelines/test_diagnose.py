@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -155,3 +157,9 @@ def test_help_tells_the_options_of_the_protocol(capsys):
     shown = capsys.readouterr().out
     for option in ("--against", "--resamples", "--buckets", "--tiou", "--duplicates"):
         assert option in shown
+
+
+def test_it_needs_no_torch():
+    code = "import tal; tal.diagnose; import tal.pipelines.diagnose, tal.report.diagnosis, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"torch", "lightning", "pandas", "sklearn"}.isdisjoint(done.stdout.split())

@@ -180,3 +180,21 @@ def test_predictions_of_a_real_model(name):
     found = diagnose("generic", annotations, predictions, against=predictions, resamples=30)
     assert found.evaluation.metrics == tal.evaluate("generic", annotations, predictions).metrics
     assert found.comparison.metrics["mAP"].p == 1.0
+
+
+@pytest.mark.parametrize("task", ["verb", "noun", "action"])
+def test_one_task_of_epic_kitchens(task):
+    annotations, predictions = CASES / "epic100_validation.csv", CASES / "epic100.predictions.json"
+    if not annotations.exists():
+        pytest.skip(f"{annotations} is not on this machine")
+    found = diagnose("epic-kitchens", annotations, predictions, resamples=0, task=task)
+    whole = tal.evaluate("epic-kitchens", annotations, predictions)
+    assert found.evaluation.metrics["mAP"] == whole.metrics[f"{task}/mAP"]
+    assert np.mean([row.AP for row in found.per_class.values()]) == pytest.approx(
+        whole.metrics[f"{task}/mAP"], rel=1e-9
+    )
+
+
+def test_epic_kitchens_needs_a_task():
+    with pytest.raises(ConfigError, match="one of them is diagnosed at a time"):
+        diagnose("epic-kitchens", _annotations(TRUTH), _found(FOUND))
