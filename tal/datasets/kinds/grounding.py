@@ -78,6 +78,13 @@ class GroundingProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.grounding:run"
+    annotation_files: ClassVar[str] = (
+        "Sentences with their moments: Charades-STA text, TACoS or ActivityNet Captions JSON, QVHighlights JSON lines."
+    )
+    prediction_files: ClassVar[str] = (
+        "Ranked windows per query: QVHighlights JSON lines, a JSON list of [start, end, score] per query in the "
+        "annotations' order, or CSV with video, query, start, end, score."
+    )
     options: ClassVar[tuple[str, ...]] = (
         "subset",
         "tiou",

@@ -26,6 +26,11 @@ class HighlightsProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.highlights:run"
+    annotation_files: ClassVar[str] = "QVHighlights JSON lines with relevant_windows and saliency_scores."
+    prediction_files: ClassVar[str] = (
+        "QVHighlights JSON lines with pred_relevant_windows, pred_saliency_scores, or both; or any other form of "
+        "windows per query."
+    )
     options: ClassVar[tuple[str, ...]] = ("subset", "missing", "unrounded")
 
     subset: str | None = None

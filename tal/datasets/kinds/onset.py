@@ -30,6 +30,10 @@ class OnsetProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.onset:run"
+    annotation_files: ClassVar[str] = (
+        "One of UAL-Bench's JSON files, or its prediction files, which repeat the ground truth."
+    )
+    prediction_files: ClassVar[str] = "UAL-Bench JSON with pred_start and pred_end per query, as an object or a list."
     options: ClassVar[tuple[str, ...]] = ("subset", "missing", "seed", "onsets", "tiou", "within_s", "tolerance_s")
 
     subset: Literal["uag-oops", "uag-ssbd", "uag-funqa", "charades"] | None = None
