@@ -19,6 +19,12 @@ class CountingProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.counting:run"
+    annotation_files: ClassVar[str] = (
+        "RepCount's CSV; {VIDEO: count} or rows of video and count, JSON or CSV; annotations whose segments are cycles."
+    )
+    prediction_files: ClassVar[str] = (
+        "{VIDEO: count}, rows of video and count, JSON or CSV; ActivityNet results, whose segments are counted."
+    )
     options: ClassVar[tuple[str, ...]] = ("subset", "truth", "missing", "min_score")
 
     subset: str | None = None

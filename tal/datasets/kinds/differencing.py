@@ -23,6 +23,10 @@ class DifferencingProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.differencing:run"
+    annotation_files: ClassVar[str] = "VidDiffBench's rows as JSON or JSON lines: sample_key, split, differences_gt."
+    prediction_files: ClassVar[str] = (
+        'A list in their order, or {sample_key: ...}, of {KEY: "a"} or {KEY: {description, prediction}}.'
+    )
     options: ClassVar[tuple[str, ...]] = ("subset", "mode", "matches", "excess", "matched_twice")
 
     subset: str | None = None

@@ -18,6 +18,10 @@ class MasksProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.masks:run"
+    annotation_files: ClassVar[str] = "ActionVOS' list of sequences: val_human.json, val_novel.json."
+    prediction_files: ClassVar[str] = (
+        "A folder of palette PNGs, SEQUENCE/FRAME.png, or npz with an array per SEQUENCE/FRAME."
+    )
     options: ClassVar[tuple[str, ...]] = ("masks", "flagged")
 
     masks: Path | None = None

@@ -17,6 +17,10 @@ class PlanningProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.planning:run"
+    annotation_files: ClassVar[str] = "MTID's and PDPP's JSON of windows; {ID: [action, ...]}; a list of lists."
+    prediction_files: ClassVar[str] = (
+        "{ID: [action, ...]}; a list of lists in the windows' order; npz with plans (N, T)."
+    )
     options: ClassVar[tuple[str, ...]] = ("horizon", "batch")
 
     horizon: tuple[int, ...] = ()

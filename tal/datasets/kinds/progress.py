@@ -20,6 +20,12 @@ class ProgressProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.progress:run"
+    annotation_files: ClassVar[str] = (
+        "{ID: number of frames}, optionally with success; OpenGVL's JSON lines; a folder of GVL's demonstrations."
+    )
+    prediction_files: ClassVar[str] = (
+        "{ID: [value, ...]} in the order of time; OpenGVL's JSON lines; a folder of GVL's demonstrations."
+    )
     options: ClassVar[tuple[str, ...]] = ("undefined", "constant", "success")
 
     undefined: Literal["skip", "zero"] = "skip"

@@ -19,6 +19,10 @@ class QualityProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.quality:run"
+    annotation_files: ClassVar[str] = (
+        "{VIDEO: rating}, or rows of video and columns of ratings, JSON or CSV (GAIA's MOS.csv)."
+    )
+    prediction_files: ClassVar[str] = "The same with scores; a single score per video is held against every rating."
     options: ClassVar[tuple[str, ...]] = ("subset", "dimensions", "missing")
 
     subset: str | None = None

@@ -42,6 +42,12 @@ class RecognitionProtocol(_WholeVideo):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.recognition:run"
+    annotation_files: ClassVar[str] = (
+        "A label per video: rows with video and label, or the lists of Kinetics, SSv2, Diving48, UCF101, mmaction2."
+    )
+    prediction_files: ClassVar[str] = (
+        "A score per class and video, or per clip of it: JSON, CSV, npz, or lines as submissions to Charades."
+    )
     options: ClassVar[tuple[str, ...]] = ("subset", "classes", "views", "activation", "topk", "absent")
 
     topk: tuple[int, ...] = (1, 5)
@@ -66,6 +72,12 @@ class MultilabelProtocol(_WholeVideo):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.multilabel:run"
+    annotation_files: ClassVar[str] = (
+        "Labels per video: rows with video and label, lists, or annotated segments (Charades CSV, ActivityNet JSON)."
+    )
+    prediction_files: ClassVar[str] = (
+        "A score per class and video, or per clip of it: JSON, CSV, npz, or lines as submissions to Charades."
+    )
     options: ClassVar[tuple[str, ...]] = (
         "subset", "classes", "views", "activation", "ties", "absent", "unlabelled",
     )  # fmt: skip

@@ -18,6 +18,12 @@ class VideoGlueProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.videoglue:run"
+    annotation_files: ClassVar[str] = (
+        "Costs: CSV of adaptation, parameters_m and gflops, or {ADAPTATION: {parameters_m, gflops}}."
+    )
+    prediction_files: ClassVar[str] = (
+        "Scores: CSV of model, adaptation, dataset and score, or a column per dataset; or JSON nested like that."
+    )
     options: ClassVar[tuple[str, ...]] = ("averages", "percent")
 
     averages: Literal["groups", "printed"] = "groups"
