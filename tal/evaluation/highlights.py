@@ -136,13 +136,13 @@ def _highlight_metrics(protocol: HighlightsProtocol, answers: Answers, source: s
         score[query, :used] = values[:used]
         best[query] = int(np.argmax(values))
     _tell_lengths(answers, clip_count, tally)
+    relevant = np.stack([truth >= lowest for _, lowest in protocol.levels])  # (levels, annotators, queries, clips)
+    precision = np.where(named, highlights.average_precision(score, relevant, clip_count), 0)
+    hits = highlights.hit_at_one(best, relevant, clip_count).max(axis=1)
     metrics = {}
-    for level, lowest in protocol.levels:
-        relevant = truth >= lowest
-        precision = np.where(named, highlights.average_precision(score, relevant, clip_count), 0)
-        hits = highlights.hit_at_one(best, relevant, clip_count)
-        metrics[f"HL-{level}-mAP"] = float(precision.mean())
-        metrics[f"HL-{level}-HIT@1"] = float(hits.max(axis=0).mean())
+    for row, (level, _) in enumerate(protocol.levels):
+        metrics[f"HL-{level}-mAP"] = float(precision[row].mean())
+        metrics[f"HL-{level}-HIT@1"] = float(hits[row].mean())
     return metrics
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Counts = NDArray[np.int32]
 Bools = NDArray[np.bool_]
 
 
@@ -30,7 +31,7 @@ def average_precision(score: Floats, relevant: Bools, clip_count: Ints) -> Float
     is_point[np.arange(len(score)), np.maximum(clip_count - 1, 0)] = True
     is_point &= exists
     right = np.take_along_axis(relevant & exists, np.broadcast_to(order, relevant.shape), axis=-1)
-    found: Ints = np.cumsum(right, axis=-1, dtype=np.int64)
+    found: Counts = np.cumsum(right, axis=-1, dtype=np.int32)
     precision = np.where(is_point, found / np.arange(1, score.shape[1] + 1), 0)
     highest_from_here = np.maximum.accumulate(precision[..., ::-1], axis=-1)[..., ::-1]
     adds = is_point & (found > _at_previous_point(found, is_point))
@@ -39,11 +40,11 @@ def average_precision(score: Floats, relevant: Bools, clip_count: Ints) -> Float
     return result
 
 
-def _at_previous_point(found: Ints, is_point: Bools) -> Ints:
+def _at_previous_point(found: Counts, is_point: Bools) -> Counts:
     """(..., Q, C) relevant clips up to the point before each place; 0 before the first one."""
-    at_points = np.where(is_point, found, 0)
-    reached = np.maximum.accumulate(at_points, axis=-1)
-    return np.concatenate([np.zeros_like(reached[..., :1]), reached[..., :-1]], axis=-1)
+    before = np.zeros_like(found)
+    before[..., 1:] = np.maximum.accumulate(found * is_point, axis=-1)[..., :-1]
+    return before
 
 
 def hit_at_one(best_clip: Ints, relevant: Bools, clip_count: Ints) -> Floats:
