@@ -56,9 +56,14 @@ def of_classes(
         tally: Counts the rows of the others.
 
     Raises:
-        AnnotationError: predictions by `label_id`, or of no class that is annotated.
+        AnnotationError: predictions by `label_id`.
     """
-    _refuse_foreign_labels(annotations, table, source)
+    if table.by_id:
+        raise AnnotationError(
+            f"{source} names classes by label_id",
+            expected="class names, key `label`",
+            cause="tools number the classes of each list anew, so that an id can mean two classes",
+        )
     index = {name: position for position, name in enumerate(classes)}
     to_new = np.array([*(index.get(name, -1) for name in annotations.classes), -1])
     nothing = Segments.empty(tuple(classes))
@@ -87,18 +92,29 @@ def _with_labels(table: ResultTable, classes: Sequence[str]) -> ResultTable:
     return replace(table, labels=labels, label_idx=to_new[table.label_idx])
 
 
-def _refuse_foreign_labels(annotations: Annotations, table: ResultTable, source: str) -> None:
-    if table.by_id:
-        raise AnnotationError(
-            f"{source} names classes by label_id",
-            expected="class names, key `label`",
-            cause="tools number the classes of each list anew, so that an id can mean two classes",
-        )
-    if len(table) and not set(table.labels) & set(annotations.classes):
+def refuse_foreign(
+    annotations: Annotations, records: Mapping[str, VideoRecord], table: ResultTable, source: str
+) -> None:
+    """Refuse predictions of another benchmark, which would be left out to the last.
+
+    Raises:
+        AnnotationError: predictions of no class that is annotated, or on no video of the split.
+    """
+    if not len(table):
+        return
+    if not table.by_id and not set(table.labels) & set(annotations.classes):
         raise AnnotationError(
             f"{source}: none of its {len(table.labels)} classes is in the annotations: {some(table.labels)}",
             expected=f"classes such as {some(annotations.classes)}",
             cause="predictions of another benchmark, or other names for its classes",
+        )
+    named = [table.videos[video] for video in np.unique(table.video_idx)]
+    if not any(video in records for video in named):
+        raise AnnotationError(
+            f"{source}: its {len(named)} videos are not in the split: {some(named)}",
+            expected=f"videos such as {some(list(records))}",
+            cause="predictions of another split, or ids written in another way",
+            todo="choose the subset, or use the annotations' ids in the predictions",
         )
 
 

@@ -15,7 +15,7 @@ from tal.errors import ConfigError
 from tal.evaluation.detection import Scored, score
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.joining import join, read_annotations, read_predictions
-from tal.evaluation.narrowing import check_classes, merge, of_classes, without_videos
+from tal.evaluation.narrowing import check_classes, merge, of_classes, refuse_foreign, without_videos
 from tal.evaluation.one_class import as_one_class
 from tal.evaluation.result import Evaluation, threshold_name
 from tal.evaluation.splits import present_subset
@@ -49,8 +49,9 @@ def run(
     table, source = read_predictions(predictions, inputs)
     base = _base_classes(protocol, annotations, inputs)
     subset, _ = present_subset(annotations, protocol.subset)
-    tally = Tally()
-    left_out = _left_out(protocol, annotations, in_subset(annotations, subset), base, table)
+    tally, records = Tally(), in_subset(annotations, subset)
+    refuse_foreign(annotations, records, table, source)
+    left_out = _left_out(protocol, annotations, records, base, table)
     kept, rows = without_videos(annotations, table, left_out, tally)
     if protocol.setting != "generalised":
         wanted = protocol.setting == "constrained-base"

@@ -16,7 +16,7 @@ from tal.errors import AnnotationError, ConfigError
 from tal.evaluation.detection import Scored, score
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.joining import read_annotations, read_predictions
-from tal.evaluation.narrowing import check_classes, merge, of_classes, without_videos
+from tal.evaluation.narrowing import check_classes, merge, of_classes, refuse_foreign, without_videos
 from tal.evaluation.result import Evaluation, threshold_name
 from tal.evaluation.splits import present_subset
 from tal.evaluation.tally import Tally
@@ -198,8 +198,9 @@ def _split(
     tally = Tally()
     subset, _ = present_subset(annotations, protocol.subset)
     wanted, named = set(classes), set(given.videos)
-    left_out = {}
-    for video, record in in_subset(annotations, subset).items():
+    left_out, records = {}, in_subset(annotations, subset)
+    refuse_foreign(annotations, records, given, source)
+    for video, record in records.items():
         if not wanted & set(record.instances.names):
             left_out[video] = "video without an unseen class"
         elif protocol.videos == "predicted" and video not in named:
