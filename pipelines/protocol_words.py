@@ -37,4 +37,5 @@ def protocol_fields(words: Sequence[str]) -> Fields | None:
         names=names,
         defaults={each: getattr(protocol, each) for each in names},
         choices={"variant": tuple(protocol.variants)},
+        about={"annotations": protocol.annotation_files, "predictions": protocol.prediction_files},
     )

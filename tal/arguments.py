@@ -28,6 +28,7 @@ class Fields:
         names: The fields.
         defaults: Field -> what it is if not given, for the help.
         choices: Field -> the values that it may have, where the type does not say.
+        about: Parameter of the function -> what it means with these, in place of its own description.
     """
 
     owner: str
@@ -35,6 +36,7 @@ class Fields:
     names: Sequence[str]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse(
@@ -60,6 +62,7 @@ def parse(
         allow_abbrev=False,
     )
     hints, described = get_type_hints(function), _described(documentation)
+    described |= further.about if further is not None else {}
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is not parameter.VAR_KEYWORD:
             _add(parser, parameter, hints[parameter.name], described.get(parameter.name, ""))

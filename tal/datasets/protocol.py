@@ -9,6 +9,9 @@ import numpy as np
 
 from tal.errors import ConfigError, unknown_name
 
+ANNOTATED_SEGMENTS = "As published, or your own: ActivityNet-style JSON, CSV, ELAN, Label Studio, VIA."
+DETECTED_SEGMENTS = "ActivityNet results JSON, as tal localize writes it, or CSV with video, start, end, label, score"
+
 
 def steps(first: float, last: float, count: int) -> tuple[float, ...]:
     """Evenly spaced thresholds, the very floats that the official evaluators compare with."""
@@ -56,6 +59,10 @@ class Protocol:
     """ "module:function" that scores by a protocol of this kind."""
     options: ClassVar[tuple[str, ...]] = ()
     """Fields that a caller may set; those of the command line too."""
+    annotation_files: ClassVar[str]
+    """The files of ground truth that are read, in words."""
+    prediction_files: ClassVar[str]
+    """The files of predictions that are read, in words."""
 
     name: str
     title: str

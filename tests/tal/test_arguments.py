@@ -1,6 +1,6 @@
 """Signatures as command lines."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -137,3 +137,10 @@ def test_help_of_fields_comes_from_the_dataclass_and_its_base(capsys):
 def test_wrong_numbers_are_told_with_the_option(words):
     with pytest.raises(ConfigError, match="--tiou"):
         parse(open_ended, "open", ["x", *words], RULES)
+
+
+def test_a_parameter_is_described_as_the_fields_say(capsys):
+    rules = replace(RULES, about={"name": "What it is called here."})
+    with pytest.raises(SystemExit):
+        parse(open_ended, "open", ["--help"], rules)
+    assert "What it is called here." in capsys.readouterr().out

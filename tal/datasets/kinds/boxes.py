@@ -39,6 +39,10 @@ class FrameBoxProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.boxes:run"
+    annotation_files: ClassVar[str] = (
+        "AVA's CSV: video, seconds, left, top, right, bottom, action and, optionally, person."
+    )
+    prediction_files: ClassVar[str] = "AVA's CSV with the score as the 8th column."
     options: ClassVar[tuple[str, ...]] = ("iou", "labelmap", "excluded", "included", "ties")
 
     iou: tuple[float, ...] = (0.5,)
@@ -70,5 +74,5 @@ class FrameBoxProtocol(Protocol):
             "rows_per_keyframe": f"the {self.limit} of highest score" if self.limit else "all",
             "order_in_keyframe": f"{self.order}: {ORDER_RULES[self.order]}",
             "evaluated_keyframes": f"{self.keyframes}: {KEYFRAME_RULES[self.keyframes]}",
-            "order_of_ties": "of equal scores on different keyframes, the later in the file is ranked first",
+            "order_of_ties": "equal scores as NumPy's portable quicksort leaves them, which the evaluators call",
         }

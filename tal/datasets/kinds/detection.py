@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from tal.datasets.protocol import Protocol, check_thresholds
+from tal.datasets.protocol import ANNOTATED_SEGMENTS, DETECTED_SEGMENTS, Protocol, check_thresholds
 from tal.errors import ConfigError
 
 DUPLICATE_RULES = {
@@ -49,6 +49,8 @@ class DetectionProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.detection:run"
+    annotation_files: ClassVar[str] = ANNOTATED_SEGMENTS
+    prediction_files: ClassVar[str] = f"{DETECTED_SEGMENTS}."
     options: ClassVar[tuple[str, ...]] = (
         "subset",
         "tiou",

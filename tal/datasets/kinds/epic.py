@@ -29,6 +29,10 @@ class EpicProtocol(DetectionProtocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.epic:run"
+    annotation_files: ClassVar[str] = "The published CSV (EPIC_100_validation.csv)."
+    prediction_files: ClassVar[str] = (
+        "The challenge's result JSON, with verb, noun and action; with --task any results of one kind."
+    )
     options: ClassVar[tuple[str, ...]] = (*DetectionProtocol.options, "task", "absent_classes")
 
     task: Literal["verb", "noun", "action"] | None = None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from tal.datasets.protocol import Protocol
+from tal.datasets.protocol import ANNOTATED_SEGMENTS, Protocol
 from tal.errors import ConfigError
 
 SAMPLING_RULES = {
@@ -45,6 +45,11 @@ class FramesProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.frames:run"
+    annotation_files: ClassVar[str] = ANNOTATED_SEGMENTS
+    prediction_files: ClassVar[str] = (
+        "Scores per frame: a folder of VIDEO.npy or an npz with (T, K) arrays, Charades' text lines, JSON or "
+        "CSV; or segments as ActivityNet results."
+    )
     options: ClassVar[tuple[str, ...]] = (
         "subset",
         "sampling",

@@ -34,6 +34,10 @@ class OnlineProtocol(DetectionProtocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.online:run"
+    annotation_files: ClassVar[str] = "As published, or your own: ActivityNet-style JSON, CSV, ELAN, Label Studio, VIA."
+    prediction_files: ClassVar[str] = (
+        "ActivityNet results JSON or CSV, with generation_time or gentime, in seconds, in every row."
+    )
     options: ClassVar[tuple[str, ...]] = (
         "subset",
         "tiou",

@@ -36,6 +36,10 @@ class OpenVocabularyProtocol(DetectionProtocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.open_vocabulary:run"
+    annotation_files: ClassVar[str] = "As published, or your own: ActivityNet-style JSON, CSV, ELAN, Label Studio, VIA."
+    prediction_files: ClassVar[str] = (
+        "ActivityNet results JSON, as tal localize writes it, or CSV with video, start, end, label, score."
+    )
     options: ClassVar[tuple[str, ...]] = ("subset", "tiou", "duplicates", "outside", "base", "setting", "videos")
 
     base: Path | None = None
@@ -79,6 +83,11 @@ class ZeroShotProtocol(DetectionProtocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.zero_shot:run"
+    annotation_files: ClassVar[str] = "As published, or your own: ActivityNet-style JSON, CSV, ELAN, Label Studio, VIA."
+    prediction_files: ClassVar[str] = (
+        "ActivityNet results JSON, as tal localize writes it, or CSV with video, start, end, label, score, "
+        "for all splits; or a folder with such a file per split."
+    )
     options: ClassVar[tuple[str, ...]] = ("subset", "tiou", "duplicates", "outside", "splits", "videos")
 
     splits: Path | None = None

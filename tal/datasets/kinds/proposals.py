@@ -31,6 +31,11 @@ class ProposalsProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.proposals:run"
+    annotation_files: ClassVar[str] = "As published, or your own: ActivityNet-style JSON, CSV, ELAN, Label Studio, VIA."
+    prediction_files: ClassVar[str] = (
+        "ActivityNet results JSON, as tal localize writes it, or CSV with video, start, end, label, score; "
+        "classes do not matter."
+    )
     options: ClassVar[tuple[str, ...]] = (
         "subset",
         "tiou",

@@ -67,6 +67,12 @@ class TubesProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.tubes:run"
+    annotation_files: ClassVar[str] = (
+        "Tubes: JSON, or the published pickle (JHMDB-GT.pkl, UCF101v2-GT.pkl), which is read without running code."
+    )
+    prediction_files: ClassVar[str] = (
+        "CSV of boxes per frame, JSON of tubes, or ACT's pickles of detections and tubelets."
+    )
     options: ClassVar[tuple[str, ...]] = ("split", "iou", "tubes", "link", "weight", "ties")
 
     split: tuple[int, ...] = (1,)

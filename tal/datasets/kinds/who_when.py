@@ -18,6 +18,8 @@ class WhoWhenProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.who_when:run"
+    annotation_files: ClassVar[str] = "CSV of labels (frame, a column per ball), or a folder of them."
+    prediction_files: ClassVar[str] = "The same of a solution."
     options: ClassVar[tuple[str, ...]] = ("tolerance", "suffix")
 
     tolerance: int = 10
