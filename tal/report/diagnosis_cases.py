@@ -53,21 +53,19 @@ def _card(result: Diagnosis, number: int, case: Case, videos: dict[str, int]) ->
     return tag(
         "article",
         tag("h3", text(case.span.label)),
-        tag("p", text(_told(case)), class_="soft"),
+        tag("p", text(_told(case, result.case_tiou)), class_="soft"),
         timeline.around(result.videos[place], case, f"video-{place}"),
         tag("p", tag("a", text(case.video), href=f"#video-{place}"), text(f", {where}")),
         id=f"case-{number}",
     )
 
 
-def _told(case: Case) -> str:
+def _told(case: Case, threshold: float) -> str:
     """One line of what is wrong."""
     if case.kind == MISSED:
-        return (
-            f"nothing of its class overlaps it by more than tIoU {case.tiou:.2f}"
-            if case.tiou
-            else "nothing overlaps it"
-        )
+        most = f"at most tIoU {case.tiou:.2f}" if case.tiou else "none"
+        other = ", of one that takes another instance" if case.tiou >= threshold else ""
+        return f"overlap with predictions of its class: {most}{other}"
     score = "" if case.span.score is None else f"score {case.span.score:.3g}, "
     ranked = f"{score}rank {case.rank} of its class"
     if case.nearest is None:

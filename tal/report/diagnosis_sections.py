@@ -69,11 +69,7 @@ def overall(result: Diagnosis) -> str:
     gains = [
         ("o-gain", ORACLE_NAMES[name], each["mAP"], ORACLE_MEANINGS[name]) for name, each in result.what_if.items()
     ]
-    drawn = (
-        ""
-        if not result.intervals
-        else f" Bars: 95 % intervals from {result.resamples} draws of the videos with replacement, less the draws' bias."
-    )
+    drawn = f"Bars: 95 % intervals, from {result.resamples} draws of the videos with replacement, less the draws' bias."
     meanings = "; ".join(f"{ORACLE_NAMES[name]}: {ORACLE_MEANINGS[name]}" for name in result.what_if)
     notes = "".join(tag("p", text(note), class_="note") for note in (*result.evaluation.warnings, *result.notes))
     return notes + _figures(
