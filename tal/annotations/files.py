@@ -3,6 +3,8 @@
 import gc
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ _BINARY = {
     b"\x1f\x8b": "gzip-compressed",
     b"%PDF": "a pdf",
 }
+_HEAD = 1_000_000
 
 
 def read_bytes(path: Path | str, *, binary: bool = False, pickles: bool = False) -> bytes:
@@ -38,7 +41,9 @@ def read_bytes(path: Path | str, *, binary: bool = False, pickles: bool = False)
         raise AnnotationError(f"{path} is a folder", expected="a file with annotations or predictions") from None
     except OSError as error:
         raise AnnotationError(f"{path}: cannot be read: {error.strerror}") from error
-    if not content.strip():
+    except MemoryError:
+        raise too_large(path) from None
+    if not content[:_HEAD].strip() and not content.strip():
         raise AnnotationError(f"{path} is empty", cause="an interrupted download or write", todo="get the file again")
     if content.startswith(_PICKLE_STARTS) and not pickles:
         raise AnnotationError(
@@ -54,6 +59,14 @@ def read_bytes(path: Path | str, *, binary: bool = False, pickles: bool = False)
                 f"{path} is {kind}", expected="JSON, CSV or XML text", todo="unpack or export it first"
             )
     return content
+
+
+def too_large(path: Path | str) -> AnnotationError:
+    """The error for a file that does not fit into memory."""
+    return AnnotationError(
+        f"{path}: {Path(path).stat().st_size / 2**30:.1f} GiB do not fit into this machine's memory",
+        todo="keep only the best predictions of each video (benchmarks look at 100 to 2000), or use a larger machine",
+    )
 
 
 def sha256(content: bytes) -> str:
@@ -86,13 +99,24 @@ def to_json(content: bytes, path: Path | str) -> Any:
         AnnotationError: not JSON, with line and column, or truncated.
     """
     text = to_text(content, path)
+    with reading_json(text, path):
+        return json.loads(text)
+
+
+@contextmanager
+def reading_json(text: str, path: Path | str) -> Iterator[None]:
+    """Parse JSON inside: what is wrong with it is told with line and column, and the garbage collector pauses.
+
+    Raises:
+        AnnotationError: not JSON, or truncated.
+    """
     was_enabled = gc.isenabled()
     gc.disable()  # Millions of small objects are made and none is freed: the collector only costs time.
     try:
-        return json.loads(text)
+        yield
     except json.JSONDecodeError as error:
         truncated = error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated")
-        in_lines = error.msg == "Extra data" and looks_like_json_lines(content)
+        in_lines = error.msg == "Extra data" and looks_like_json_lines(text[:_HEAD].encode())
         raise AnnotationError(
             f"{path}: not valid JSON at line {error.lineno}, column {error.colno} "
             f"(character {error.pos} of {len(text)}): {error.msg}",

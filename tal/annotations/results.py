@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tal.annotations import csv, files
 from tal.annotations.build import clock_seconds
+from tal.annotations.result_batches import result_batches
 from tal.atomic import write_text
 from tal.errors import AnnotationError
 from tal.segments import Segments
@@ -27,6 +28,9 @@ Ints = NDArray[np.int64]
 GENERATION_TIME = "generation_time"
 """`extra` column and JSON key of the second at which a streaming method made a prediction."""
 _GENERATION_KEYS = (GENERATION_TIME, "gentime")
+_LARGE = 32 * 2**20
+"""Bytes from which on JSON is read in parts."""
+_ROWS_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,6 +74,27 @@ class ResultTable:
             end_s=self.end_s[rows],
             score=self.score[rows],
             generation_time_s=None if made_s is None else made_s[rows],
+        )
+
+    @classmethod
+    def concat(cls, parts: Sequence["ResultTable"]) -> "ResultTable":
+        """All rows of all parts, in order; parts name different videos, and agree on what they give (at least one)."""
+        label_index: dict[str, int] = {}
+        labels = [[label_index.setdefault(name, len(label_index)) for name in part.labels] for part in parts]
+        first_video = np.cumsum([0, *(len(part.videos) for part in parts)])
+        made_s = [part.generation_time_s for part in parts if part.generation_time_s is not None]
+        return replace(
+            next((part for part in parts if len(part)), parts[0]),
+            videos=tuple(chain.from_iterable(part.videos for part in parts)),
+            labels=tuple(label_index),
+            video_idx=np.concatenate([part.video_idx + first for part, first in zip(parts, first_video, strict=False)]),
+            label_idx=np.concatenate(
+                [np.array([*names, -1], np.int64)[part.label_idx] for part, names in zip(parts, labels, strict=True)]
+            ),
+            start_s=np.concatenate([part.start_s for part in parts]),
+            end_s=np.concatenate([part.end_s for part in parts]),
+            score=np.concatenate([part.score for part in parts]),
+            generation_time_s=np.concatenate(made_s) if made_s else None,
         )
 
     @classmethod
@@ -151,9 +176,28 @@ def parse_table(content: bytes, path: Path | str, *, scored: bool = True) -> Res
         path: Named in messages.
         scored: Scores are needed. Otherwise JSON without any is read too, with score 1 everywhere.
     """
-    if files.looks_like_json(content):
-        return from_json(files.to_json(content, path), str(path), scored=scored)
-    return _from_csv(files.to_text(content, path), str(path))
+    try:
+        if not files.looks_like_json(content):
+            return _from_csv(files.to_text(content, path), str(path))
+        table = _in_batches(content, path, scored) if len(content) > _LARGE else None
+        return from_json(files.to_json(content, path), str(path), scored=scored) if table is None else table
+    except MemoryError:
+        raise files.too_large(path) from None
+
+
+def _in_batches(content: bytes, path: Path | str, scored: bool) -> ResultTable | None:
+    """A large JSON file's columns, put together from parts of it; None where only the whole tells what it is."""
+    text, parts = files.to_text(content, path), []
+    keys, videos = set(), 0
+    with files.reading_json(text, path):
+        for key, batch in result_batches(text, _ROWS_AT_ONCE):
+            parts.append(from_json({"results": batch}, str(path), scored=scored))
+            keys.add(key)
+            videos += len(batch)
+    different = {(part.by_id, part.generation_time_s is None, part.scored) for part in parts if len(part)}
+    if len(keys) != 1 or len(different) > 1 or videos != len({video for part in parts for video in part.videos}):
+        return None
+    return ResultTable.concat(parts)
 
 
 def from_json(data: Any, source: str, *, scored: bool = True) -> ResultTable:
