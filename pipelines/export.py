@@ -9,7 +9,7 @@ from typing import Literal
 from tal.errors import ConfigError
 from tal.pipelines.export_media import find_media
 from tal.pipelines.export_sources import Material, read_material
-from tal.pipelines.export_targets import CONTENT, WORDS, Options, Target, target_of
+from tal.pipelines.export_targets import Options, Target, content, target_of
 from tal.segments import Segments
 from tal.video.ids import safe_name
 
@@ -29,6 +29,7 @@ def export(
         "fiftyone",
         "qvhighlights",
         "charades-sta",
+        "tubes",
         "ava",
     ],
     out: Path,
@@ -58,10 +59,13 @@ def export(
         top: Keep at most this many of the best predictions per video, or per query.
         media: Folder or URL where the videos are, for elan, label-studio and fiftyone. Label Studio finds a folder's
             files by its local storage, with the folder's parent as its root.
-        fps: Frames per second of videos whose rate the annotations do not state, for label-studio.
+        fps: Frames per second of videos whose rate the annotations do not state: for label-studio, and to place tubes
+            on numbered frames in time.
         labelmap: Names of the classes in an AVA file (pbtxt).
     """
-    material = _chosen(read_material(source, format, labelmap), subset, videos, threshold, top)
+    if fps is not None and not 0 < fps < math.inf:
+        raise ConfigError(f"fps {fps}", expected="frames per second, above 0")
+    material = _chosen(read_material(source, format, labelmap=labelmap, fps=fps), subset, videos, threshold, top)
     target = target_of(to, material)
     options = Options(fps=fps, media=find_media(material.annotations, media))
     if target.per_video:
@@ -132,10 +136,9 @@ def _refuse_overwriting(files: list[Path], source: Path) -> None:
 
 def _tell(material: Material, target: Target, out: Path, left_out: int) -> None:
     parts = material.parts()
-    held = ", ".join(f"{count} {WORDS[part]}" for part, count in parts.items() if part in CONTENT) or "nothing"
     kind = "predictions" if material.scored else "annotations"
     but = f", all but {left_out} written" if left_out else ""
-    _logger.info("%s on %d videos (%s)%s: %s", held, len(material.annotations), kind, but, out)
+    _logger.info("%s on %d videos (%s)%s: %s", content(parts), len(material.annotations), kind, but, out)
     if left_out:
         _logger.warning("%d left out: empty, reversed, before the video's start, or without a time", left_out)
     for line in target.told(parts):

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tal.annotations import ava, csv, files, ual_bench
+from tal.annotations import ava, csv, files, pickles, tubes, ual_bench
 from tal.annotations.moment_results import MomentTable, parse_moments
 from tal.annotations.reading import parse_annotations
 from tal.annotations.records import Annotations, VideoRecord
 from tal.annotations.results import parse_table
 from tal.annotations.subsets import in_subset
+from tal.annotations.tube_results import TubeTable, parse_results
 from tal.boxes import KeyframeBoxes, Tube
 from tal.errors import AnnotationError
+from tal.pipelines.export_tubes import best_tubes, narrowed, records_of, with_times
 from tal.segments import Segments
 
 
@@ -45,6 +47,7 @@ class Material:
             "segments": sum(len(record.instances) for record in records),
             "moments": sum(len(record.moments) for record in records),
             "tubes": sum(len(tube) > 1 for record in records for tube in record.tubes),
+            "frame_tubes": sum(len(record.frame_tubes) for record in records),
             "boxes": sum(len(tube) == 1 for record in records for tube in record.tubes),
             "qids": sum(bool(moment.qid) for record in records for moment in record.moments),
             "saliency": sum(bool(moment.saliency) for record in records for moment in record.moments),
@@ -99,7 +102,7 @@ class Material:
             moments = _of_queries(moments, [query.video in chosen for query in moments.queries])
         if boxes is not None:
             boxes = _of_keyframes(boxes, np.array([video in chosen for video in boxes.videos])[boxes.frame_video_idx])
-        annotations = replace(self.annotations, videos=chosen)
+        annotations = replace(self.annotations, videos=chosen, splits=narrowed(self.annotations.splits, chosen))
         return replace(self, annotations=annotations, moments=moments, boxes=boxes)
 
     def best(self, threshold: float | None, top: int | None) -> "Material":
@@ -108,7 +111,8 @@ class Material:
         for video, record in self.annotations.videos.items():
             rows = record.instances.by_score()
             rows = rows if threshold is None else rows[rows.score >= threshold]
-            videos[video] = replace(record, instances=rows[:top])
+            best = best_tubes(record.frame_tubes, threshold, top)
+            videos[video] = replace(record, instances=rows[:top], frame_tubes=best)
         moments, boxes = self.moments, self.boxes
         if moments is not None:
             kept = np.ones(len(moments), bool)
@@ -124,21 +128,35 @@ class Material:
         return replace(self, annotations=replace(self.annotations, videos=videos))
 
 
-def read_material(path: Path, format_name: str = "auto", labelmap: Path | None = None) -> Material:
+def read_material(
+    path: Path, format_name: str = "auto", *, labelmap: Path | None = None, fps: float | None = None
+) -> Material:
     """Read annotations or predictions.
 
     Args:
         path: The file.
         format_name: An annotation format, or "auto" to tell by the content.
         labelmap: Names of the numbers in AVA's files.
+        fps: Frames per second of tubes on numbered frames.
 
     Raises:
         AnnotationError: missing, damaged, or of no known format.
     """
-    content = files.read_bytes(path)
+    content = files.read_bytes(path, pickles=True)
     if format_name != "auto":
         return Material(annotations=parse_annotations(content, path, format=format_name))
-    kind = _kind(content, path)
+    kind = "tubes" if pickles.looks_like_pickle(content) else _kind(content, path)
+    if kind == "tubes":
+        annotations = tubes.parse_bytes(content, path)
+        return Material(annotations=annotations if fps is None else with_times(annotations, fps))
+    if kind == "tube-results":
+        table = parse_results(content, path, videos=(), classes=())
+        if not isinstance(table, TubeTable):
+            raise AnnotationError(
+                f"{path} holds detected boxes on numbered frames, which no other tool reads",
+                expected="detected tubes, or boxes with times (AVA)",
+            )
+        return Material(annotations=records_of(table, str(path), fps), scored=True)
     if kind == "moments":
         return _from_moments(parse_moments(content, path), str(path))
     if kind == "ava":
@@ -154,7 +172,7 @@ def read_material(path: Path, format_name: str = "auto", labelmap: Path | None =
 
 
 def _kind(content: bytes, path: Path) -> str:
-    """ "results", "moments", "ava" or "annotations"."""
+    """ "results", "moments", "ava", "tubes", "tube-results" or "annotations"."""
     if files.looks_like_json_lines(content):
         row = files.to_json_lines(content.partition(b"\n")[0], path)[0][1]
         return "moments" if {"pred_relevant_windows", "pred_saliency_scores"} & set(row) else "annotations"
@@ -166,6 +184,8 @@ def _kind(content: bytes, path: Path) -> str:
     cells = text.lstrip().partition("\n")[0].strip().split(",")
     if len(cells) in (7, 8) and all(map(_is_number, cells[1:])):
         return "ava"
+    if {"frame", "x1", "y1", "x2", "y2"} <= {cell.strip().lower() for cell in cells}:
+        return "tube-results"
     columns = csv.columns_of(text)
     if {"start", "end", "score"} <= columns:
         return "moments" if {"query", "qid"} & columns and "label" not in columns else "results"
@@ -174,6 +194,8 @@ def _kind(content: bytes, path: Path) -> str:
 
 def _kind_of_json(data: Any) -> str:
     if isinstance(data, dict):
+        if isinstance(data.get("videos"), dict):
+            return "tubes" if tubes.looks_like(data) else "tube-results"
         results = data.get("results", data.get("database"))
         listed = isinstance(results, dict) and any(isinstance(each, list) for each in results.values())
         if listed or (isinstance(data.get("results"), dict) and "database" not in data):
@@ -231,11 +253,11 @@ def _from_boxes(boxes: KeyframeBoxes, classes: Mapping[int, str], source: str) -
     actor = np.arange(len(boxes)) if boxes.actor is None else boxes.actor
     order = np.lexsort((times, boxes.class_id, actor, frame_of))
     same = [np.diff(column[order]) == 0 for column in (frame_of, actor, boxes.class_id)]
-    tubes: dict[str, list[Tube]] = {video: [] for video in boxes.videos}
+    found: dict[str, list[Tube]] = {video: [] for video in boxes.videos}
     for rows in np.split(order, np.flatnonzero(~np.logical_and.reduce(same)) + 1) if len(order) else ():
         rows = rows[np.diff(times[rows], prepend=-np.inf) > 0]
         number = int(boxes.class_id[rows[0]])
-        tubes[boxes.videos[frame_of[rows[0]]]].append(
+        found[boxes.videos[frame_of[rows[0]]]].append(
             Tube(
                 actor=str(actor[rows[0]]),
                 label=classes.get(number, str(number)),
@@ -243,7 +265,7 @@ def _from_boxes(boxes: KeyframeBoxes, classes: Mapping[int, str], source: str) -
                 boxes=boxes.boxes[rows],
             )
         )
-    videos = {video: VideoRecord(video=video, tubes=tuple(found)) for video, found in tubes.items()}
+    videos = {video: VideoRecord(video=video, tubes=tuple(each)) for video, each in found.items()}
     annotations = Annotations(classes=(), videos=videos, source=source, format="ava")
     return Material(annotations=annotations, scored=boxes.score is not None, boxes=boxes, classes=classes)
 
@@ -251,8 +273,8 @@ def _from_boxes(boxes: KeyframeBoxes, classes: Mapping[int, str], source: str) -
 def _flat(record: VideoRecord, *, with_tubes: bool) -> Segments:
     rows = record.instances
     spans = [(start_s, end_s, each.text) for each in record.moments for start_s, end_s in each.spans_s]
-    tubes = (tube for tube in record.tubes if with_tubes and len(tube) > 1)
-    spans += [(float(tube.times_s[0]), float(tube.times_s[-1]), tube.label or tube.actor) for tube in tubes]
+    long = (tube for tube in record.tubes if with_tubes and len(tube) > 1)
+    spans += [(float(tube.times_s[0]), float(tube.times_s[-1]), tube.label or tube.actor) for tube in long]
     if not spans:
         return rows
     names = [*rows.names, *(name for _, _, name in spans)]

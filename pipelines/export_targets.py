@@ -9,10 +9,13 @@ import numpy as np
 from tal.annotations import activitynet, ava, charades_sta, csv, elan, fiftyone, label_studio, qvhighlights, subtitles
 from tal.annotations.moment_results import write_moments
 from tal.annotations.results import write_csv, write_results
+from tal.annotations.tube_results import write_tubes
+from tal.annotations.tubes import write_annotations
 from tal.boxes import KeyframeBoxes
 from tal.errors import AnnotationError, ConfigError
 from tal.pipelines.export_media import Media
 from tal.pipelines.export_sources import Material
+from tal.pipelines.export_tubes import table_of
 from tal.segments import Segments
 
 
@@ -60,8 +63,9 @@ class Target:
 
     def told(self, parts: Mapping[str, int]) -> list[str]:
         """What becomes of parts that the format does not hold as they are, in words."""
-        changed = [text for name, text in self.changed.items() if name in parts]
-        lost = [f"{count} {WORDS[name]}" for name, count in parts.items() if name not in {*self.kept, *self.changed}]
+        told = [name for name in parts if not (name == "frame_tubes" and "tubes" in parts)]
+        changed = dict.fromkeys(self.changed[name] for name in told if name in self.changed)
+        lost = [f"{parts[name]} {WORDS[name]}" for name in told if name not in {*self.kept, *self.changed}]
         return [*changed, *([f"left out: {', '.join(lost)}"] if lost else [])]
 
 
@@ -70,6 +74,7 @@ WORDS = {
     "moments": "moments with sentences",
     "tubes": "tubes",
     "boxes": "single boxes",
+    "frame_tubes": "tubes on numbered frames",
     "qids": "query ids",
     "saliency": "queries' saliency scores",
     "box_scores": "scores of boxes",
@@ -79,15 +84,23 @@ WORDS = {
 }
 """Kind of content -> what it is called in messages."""
 
-CONTENT = ("segments", "moments", "tubes", "boxes")
-"""The kinds that are something by themselves."""
+_CONTENT = ("segments", "moments", "tubes", "boxes", "frame_tubes")  # what is something by itself
 
 _SPANS = frozenset({"segments", "moments", "tubes"})
 _TRACKS = frozenset({"tubes", "boxes"})
+_AS_SPAN = "tubes become segments from their first to their last box; the boxes are lost"
 _AS_SPANS = {
     "moments": "moments become segments, one per span, named by their sentence",
-    "tubes": "tubes become segments from their first to their last box; the boxes are lost",
+    "tubes": _AS_SPAN,
+    "frame_tubes": _AS_SPAN,
 }
+
+
+def content(parts: Mapping[str, int]) -> str:
+    """The kinds that are something by themselves, with their numbers, in words."""
+    timed = {"segments", "tubes"}.intersection(parts)
+    named = [name for name in _CONTENT if name in parts and not (name == "frame_tubes" and timed)]
+    return ", ".join(f"{parts[name]} {WORDS[name]}" for name in named) or "nothing"
 
 
 def target_of(name: str, material: Material) -> Target:
@@ -99,12 +112,15 @@ def target_of(name: str, material: Material) -> Target:
     targets = TARGETS | (_OF_PREDICTIONS if material.scored else {})
     target, parts = targets[name], material.parts()
     if not target.needs.intersection(parts or {"segments"}):  # no segments at all are segments too
-        held = " and ".join(WORDS[part] for part in parts if part in CONTENT) or "nothing"
+        untimed = "frame_tubes" in parts and _SPANS.isdisjoint(parts)
         able = [other for other, each in targets.items() if each.needs.intersection(parts)]
         wanted = " or ".join(word for part, word in WORDS.items() if part in target.needs)
         raise ConfigError(
-            f"{material.annotations.source} holds {held}; {name} is for {wanted}",
+            f"{material.annotations.source} holds {content(parts)}; {name} is for {wanted}",
             expected=f"one of {', '.join(able)}" if able else "a file that holds them",
+            todo="give the rate of the frames with --fps"
+            if _SPANS.isdisjoint(parts) and "frame_tubes" in parts
+            else "",
         )
     return target
 
@@ -192,6 +208,14 @@ def _ava(path: Path, material: Material, options: Options) -> int:
     return 0
 
 
+def _tubes(path: Path, material: Material, options: Options) -> int:
+    if material.scored:
+        write_tubes(path, table_of(material.annotations))
+    else:
+        write_annotations(path, material.annotations)
+    return 0
+
+
 def _keyframe_boxes(material: Material) -> tuple[KeyframeBoxes, Mapping[int, str]]:
     """The rows, and number -> name of their classes; tracks without an action are of class "person"."""
     if material.boxes is not None:
@@ -218,7 +242,10 @@ TARGETS: dict[str, Target] = {
     "srt": replace(_TABLE, suffix=".srt", write=_srt, per_video=True),
     "vtt": replace(_TABLE, suffix=".vtt", write=_vtt, per_video=True),
     "activitynet": Target(
-        suffix=".json", write=_activitynet, needs=frozenset(WORDS), kept=frozenset(WORDS) - {"qids", "saliency"}
+        suffix=".json",
+        write=_activitynet,
+        needs=_SPANS | _TRACKS | {"steps", "quality"},
+        kept=frozenset(WORDS) - {"qids", "saliency", "frame_tubes"},
     ),
     "elan": replace(_TABLE, suffix=".eaf", write=_elan, per_video=True),
     "label-studio": Target(
@@ -230,6 +257,7 @@ TARGETS: dict[str, Target] = {
             "segments": "times become whole frames",
             "moments": _AS_SPANS["moments"],
             "tubes": "boxes keep their track, actors' names are lost",
+            "frame_tubes": _AS_SPAN,
         },
         beside=".config.xml",
     ),
@@ -242,6 +270,12 @@ TARGETS: dict[str, Target] = {
     ),
     "charades-sta": Target(
         suffix=".txt", write=_charades_sta, needs=frozenset({"moments"}), kept=frozenset({"moments"})
+    ),
+    "tubes": Target(
+        suffix=".json",
+        write=_tubes,
+        needs=frozenset({"frame_tubes"}),
+        kept=frozenset({"segments", "tubes", "frame_tubes"}),
     ),
     "ava": Target(suffix=".csv", write=_ava, needs=_TRACKS, kept=_TRACKS | {"box_scores"}, beside=".pbtxt"),
 }

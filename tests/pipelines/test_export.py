@@ -3,13 +3,14 @@
 import csv
 import json
 import logging
+import pickle
 import typing
 from inspect import signature
 
 import numpy as np
 import pytest
 
-from tal.annotations import Annotations, Moment, VideoRecord, activitynet, ava, read_annotations
+from tal.annotations import Annotations, Moment, VideoRecord, activitynet, ava, read_annotations, tubes
 from tal.annotations.moment_results import read_moments
 from tal.annotations.results import read_results
 from tal.boxes import Tube
@@ -217,7 +218,7 @@ def test_boxes_on_keyframes(tmp_path, capsys):
     capsys.readouterr()
     assert _export(detections, tmp_path / "x", "--to", "csv") == 2
     told = capsys.readouterr().err
-    assert "holds single boxes; csv is for segments or moments with sentences or tubes" in told
+    assert "holds 3 single boxes; csv is for segments or moments with sentences or tubes" in told
     assert "one of label-studio, ava" in told
     assert _export(detections, tmp_path / "o.csv", "--to", "ava", "--threshold", "0.5", "--videos", "v") == 0
     again = ava.read_detections(tmp_path / "o.csv")
@@ -225,6 +226,52 @@ def test_boxes_on_keyframes(tmp_path, capsys):
     assert _export(detections, tmp_path / "ls.json", "--to", "label-studio", "--labelmap", str(labels)) == 0
     assert "left out: 3 scores of boxes" in capsys.readouterr().err
     assert _export(detections, tmp_path / "x", "--to", "ava", "--top", "3") == 2
+
+
+TUBES = {
+    "labels": ["run", "jump"],
+    "videos": {
+        "a/v": {"nframes": 4, "resolution": [100, 200], "tubes": [
+            {"label": "jump", "boxes": [[1, 0, 0, 99, 49], [3, 100, 50, 199, 99]]},
+        ]},
+        "w": {"nframes": 8, "resolution": [100, 200], "tubes": []},
+    },
+    "train_videos": [["a/v"]],
+    "test_videos": [["w"]],
+}  # fmt: skip
+
+
+def test_tubes_on_numbered_frames(tmp_path, capsys):
+    truth = _write(tmp_path / "gt.json", TUBES)
+    assert _export(truth, tmp_path / "x", "--to", "csv") == 2
+    assert "holds 1 tubes on numbered frames" in (told := capsys.readouterr().err)
+    assert "with --fps" in told
+    assert _export(truth, tmp_path / "a.csv", "--to", "ava", "--fps", "10") == 0
+    boxes = ava.read_boxes(tmp_path / "a.csv")
+    assert boxes.frame_time_s.tolist() == [0.0, 0.2]
+    assert boxes.boxes.tolist() == [[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]
+    assert _export(truth, tmp_path / "again.json", "--to", "tubes", "--videos", "a/v") == 0
+    again = tubes.parse(json.loads((tmp_path / "again.json").read_text()), source="again")
+    assert again.splits == {"train1": ("a/v",)}
+    (tube,) = again.videos["a/v"].frame_tubes
+    assert tube.boxes.tolist() == [[0, 0, 99, 49], [100, 50, 199, 99]]
+    detected = {"label": "run", "score": 0.5, "boxes": [[2, 0, 0, 9, 9, 0.5], [3, 0, 0, 9, 9, 0.5]]}
+    source = _write(tmp_path / "d.json", {"videos": {"v": [detected, detected | {"score": 0.75}], "w": []}})
+    capsys.readouterr()
+    assert _export(source, tmp_path / "d.csv", "--to", "csv", "--fps", "10", "--top", "1") == 0
+    assert "the boxes are lost" in capsys.readouterr().err
+    rows = read_results(tmp_path / "d.csv")["v"]
+    assert (_spans(rows), rows.score.tolist()) == ([(0.1, 0.3, "run")], [0.75])
+    assert _export(source, tmp_path / "e.json", "--to", "tubes", "--threshold", "0.6") == 0
+    videos = json.loads((tmp_path / "e.json").read_text())["videos"]
+    assert [tube["score"] for tube in videos["v"]] == [0.75]
+    frames = _write(tmp_path / "f.csv", "video,frame,label,score,x1,y1,x2,y2\nv,1,run,0.5,0,0,9,9\n")
+    capsys.readouterr()
+    assert _export(frames, tmp_path / "x", "--to", "ava") == 2
+    assert "boxes on numbered frames" in capsys.readouterr().err
+    (tmp_path / "p.pkl").write_bytes(pickle.dumps({"a": 1}))
+    assert _export(tmp_path / "p.pkl", tmp_path / "x", "--to", "csv") == 2
+    assert "no annotations of tubes" in capsys.readouterr().err
 
 
 def test_media(predictions, tmp_path, capsys):
@@ -319,7 +366,7 @@ def test_misuse(predictions, annotations, tmp_path, capsys):
     assert "no video is in subset 'test'" in told(annotations, tmp_path / "x", "--to", "csv", "--subset", "test")
     assert "fps -1" in told(predictions, tmp_path / "x", "--to", "label-studio", "--fps", "-1")
     told_ava = told(predictions, tmp_path / "x", "--to", "ava")
-    assert "holds segments; ava is for tubes or single boxes" in told_ava
+    assert "holds 4 segments; ava is for tubes or single boxes" in told_ava
     assert "one of csv, srt, vtt, activitynet, elan, label-studio, fiftyone" in told_ava
     assert not (tmp_path / "x").exists()
 
