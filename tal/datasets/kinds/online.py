@@ -34,7 +34,6 @@ class OnlineProtocol(DetectionProtocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.online:run"
-    annotation_files: ClassVar[str] = "As published, or your own: ActivityNet-style JSON, CSV, ELAN, Label Studio, VIA."
     prediction_files: ClassVar[str] = (
         "ActivityNet results JSON or CSV, with generation_time or gentime, in seconds, in every row."
     )
@@ -50,6 +49,7 @@ class OnlineProtocol(DetectionProtocol):
         "drop_future",
     )
 
+    duplicates: Literal["keep", "remove"]
     offsets_s: tuple[float, ...] = tuple(float(second) for second in range(1, 11))
     depth: float = 1.0
     f1_videos: Literal["predicted", "all"] = "predicted"
@@ -69,5 +69,6 @@ class OnlineProtocol(DetectionProtocol):
         """The rules that are applied, with the tool that each follows."""
         return super().described() | {
             "f1_videos": f"{self.f1_videos}: {F1_VIDEO_RULES[self.f1_videos]}",
-            "AEDT": "seconds from the end of an instance to the generation time of the prediction that takes it",
+            "AEDT": "seconds from the end of an instance to the generation time of the prediction that takes it; "
+            "MATR prints 100 times that",
         }

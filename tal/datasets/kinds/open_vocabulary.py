@@ -1,10 +1,12 @@
 """Protocols of open-vocabulary and zero-shot temporal detection."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from tal.datasets.kinds.detection import DetectionProtocol
+from tal.datasets.protocol import DETECTED_SEGMENTS
 from tal.errors import ConfigError
 
 VIDEO_RULES = {"all": "all videos of the split", "predicted": "videos that the prediction file names"}
@@ -36,12 +38,9 @@ class OpenVocabularyProtocol(DetectionProtocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.open_vocabulary:run"
-    annotation_files: ClassVar[str] = "As published, or your own: ActivityNet-style JSON, CSV, ELAN, Label Studio, VIA."
-    prediction_files: ClassVar[str] = (
-        "ActivityNet results JSON, as tal localize writes it, or CSV with video, start, end, label, score."
-    )
     options: ClassVar[tuple[str, ...]] = ("subset", "tiou", "duplicates", "outside", "base", "setting", "videos")
 
+    duplicates: Literal["keep", "remove"]
     base: Path | None = None
     setting: Literal["generalised", "constrained-base", "constrained-novel"] = "generalised"
     videos: Literal["all", "predicted"] = "all"
@@ -51,6 +50,7 @@ class OpenVocabularyProtocol(DetectionProtocol):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check("duplicate rule", self.duplicates, ("keep", "remove"))
         _check("setting", self.setting, SETTINGS)
         _check("rule for the videos", self.videos, VIDEO_RULES)
 
@@ -83,13 +83,10 @@ class ZeroShotProtocol(DetectionProtocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.zero_shot:run"
-    annotation_files: ClassVar[str] = "As published, or your own: ActivityNet-style JSON, CSV, ELAN, Label Studio, VIA."
-    prediction_files: ClassVar[str] = (
-        "ActivityNet results JSON, as tal localize writes it, or CSV with video, start, end, label, score, "
-        "for all splits; or a folder with such a file per split."
-    )
+    prediction_files: ClassVar[str] = f"{DETECTED_SEGMENTS}, for all splits; or a folder with such a file per split."
     options: ClassVar[tuple[str, ...]] = ("subset", "tiou", "duplicates", "outside", "splits", "videos")
 
+    duplicates: Literal["keep", "remove"]
     splits: Path | None = None
     videos: Literal["all", "predicted"] = "all"
     split_count: int = 10
@@ -108,6 +105,6 @@ class ZeroShotProtocol(DetectionProtocol):
         }
 
 
-def _check(what: str, value: str, known: dict[str, str]) -> None:
+def _check(what: str, value: str, known: Collection[str]) -> None:
     if value not in known:
         raise ConfigError(f"{what} {value!r}", expected=" or ".join(known))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from tal.datasets.kinds.detection import DUPLICATE_RULES
-from tal.datasets.protocol import Protocol, check_thresholds
+from tal.datasets.protocol import ANNOTATED_SEGMENTS, DETECTED_SEGMENTS, Protocol, check_thresholds
 from tal.errors import ConfigError
 
 NUMBER_RULES = {
@@ -31,11 +31,8 @@ class ProposalsProtocol(Protocol):
     """
 
     evaluator: ClassVar[str] = "tal.evaluation.proposals:run"
-    annotation_files: ClassVar[str] = "As published, or your own: ActivityNet-style JSON, CSV, ELAN, Label Studio, VIA."
-    prediction_files: ClassVar[str] = (
-        "ActivityNet results JSON, as tal localize writes it, or CSV with video, start, end, label, score; "
-        "classes do not matter."
-    )
+    annotation_files: ClassVar[str] = ANNOTATED_SEGMENTS
+    prediction_files: ClassVar[str] = f"{DETECTED_SEGMENTS}; classes do not matter."
     options: ClassVar[tuple[str, ...]] = (
         "subset",
         "tiou",
