@@ -71,6 +71,8 @@ def parse_scores(content: bytes, path: Path | str) -> ClassScores:
         first = re.split(r"[\s,;]+", text.splitlines()[0].strip())
         if len(first) > 1 and all(map(_is_number, first[1:])):
             return _of_rows(_listed(text, str(path)))
+        if (table := _column_per_class(text)) is not None:
+            return table
     return _of_rows(parse_rows(content, path))
 
 
@@ -90,6 +92,31 @@ def _from_npz(arrays: Mapping[str, NDArray[Any]], source: str) -> ClassScores:
         None if classes is None else tuple(map(str, classes.tolist())),
         scores.astype(np.float64),
         source,
+    )
+
+
+def _column_per_class(text: str) -> ClassScores | None:
+    """A plain table with a column per class, read at once; None for any other, which rows read and judge."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    delimiter = max(",;\t", key=lines[0].count)
+    header = [cell.strip() for cell in lines[0].split(delimiter)]
+    plain = [cell.lower().replace("-", "_").replace(" ", "_") for cell in header]
+    column = next((plain.index(name) for name in ID_NAMES if name in plain), None)
+    if column is None or '"' in text or "label" in plain or len(lines) < 2 or len(header) < 2:
+        return None
+    if len(set(header)) < len(header) or any(line.count(delimiter) != len(header) - 1 for line in lines):
+        return None
+    numbers = [position for position in range(len(header)) if position != column]
+    try:
+        score = np.loadtxt(lines, np.float64, comments=None, delimiter=delimiter, skiprows=1, usecols=numbers, ndmin=2)
+    except ValueError:
+        return None
+    if not np.isfinite(score).all():
+        return None
+    return ClassScores(
+        videos=tuple(video_id(line.split(delimiter, column + 1)[column].strip()) for line in lines[1:]),
+        classes=tuple(header[position] for position in numbers),
+        score=score,
     )
 
 
@@ -153,6 +180,7 @@ def _names_video(name: str, row: Row) -> bool:
 
 
 def _named(rows: Sequence[tuple[str, Mapping[str, Any], str]]) -> ClassScores:
+    videos = tuple(video for video, _, _ in rows)
     names = tuple(dict.fromkeys(name for _, scores, _ in rows for name in scores))
     index = {name: position for position, name in enumerate(names)}
     score = np.full((len(rows), len(names)), -np.inf)
@@ -160,7 +188,7 @@ def _named(rows: Sequence[tuple[str, Mapping[str, Any], str]]) -> ClassScores:
         for name, value in scores.items():
             score[row_idx, index[name]] = number(value, f"{where}: class {name!r}")
     absent = score.size - sum(len(scores) for _, scores, _ in rows)
-    return ClassScores(videos=tuple(video for video, _, _ in rows), classes=names, score=score, absent=absent)
+    return ClassScores(videos=videos, classes=names, score=score, absent=absent)
 
 
 def _unnamed(rows: Sequence[Row], vectors: Sequence[list[Any]]) -> ClassScores:
