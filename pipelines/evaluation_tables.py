@@ -69,6 +69,8 @@ def _threshold_table(result: Evaluation, thresholds: tuple[str, ...], stems: lis
     from rich.table import Table
 
     kind = "tIoU" if "tiou" in result.options else "IoU" if "iou" in result.options else ""
+    if any(threshold.startswith("TD") or float(threshold) > 1 for threshold in thresholds):
+        kind = ""  # seconds
     means = any(stem in result.metrics for stem in stems)
     header = (kind, *thresholds, *(["mean"] if means else []))
     table = Table(*header, box=None, pad_edge=False, header_style="dim")

@@ -11,7 +11,7 @@ from tal.annotations.records import Annotations, VideoRecord
 from tal.annotations.results import ResultTable
 from tal.annotations.subsets import in_subset
 from tal.datasets.kinds.open_vocabulary import OpenVocabularyProtocol
-from tal.errors import ConfigError
+from tal.errors import AnnotationError, ConfigError
 from tal.evaluation.detection import Scored, score
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.joining import join, read_annotations, read_predictions
@@ -19,7 +19,7 @@ from tal.evaluation.narrowing import check_classes, merge, of_classes, refuse_fo
 from tal.evaluation.one_class import as_one_class
 from tal.evaluation.result import Evaluation, threshold_name
 from tal.evaluation.splits import present_subset
-from tal.evaluation.tally import Tally
+from tal.evaluation.tally import Tally, some
 from tal.metrics.detection import overlaps, recall_at
 from tal.metrics.open_vocabulary import recall_of_best, without_classes
 from tal.segments import Segments
@@ -101,6 +101,15 @@ def _base_classes(protocol: OpenVocabularyProtocol, annotations: Annotations, in
             expected="a file with the base classes: a JSON list, or one class per line",
             cause="the benchmark's authors did not publish the list",
             todo="give it with --base FILE",
+        )
+    if not set(protocol.base_classes) & set(annotations.classes):
+        raise AnnotationError(
+            f"{annotations.source or 'annotations'}: none of the {len(protocol.base_classes)} base classes of "
+            f"{protocol.name} is in them: {some(protocol.base_classes)}",
+            expected="the benchmark's class names",
+            cause="annotations of another benchmark, or names written in another way, such as "
+            + some(annotations.classes),
+            todo="give the base classes by the annotations' names, with --base FILE",
         )
     return protocol.base_classes
 

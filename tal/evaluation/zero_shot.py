@@ -103,7 +103,8 @@ def _numbered_files(folder: Path, suffixes: tuple[str, ...]) -> dict[int, Path]:
         AnnotationError: no such folder, no such file in it, or two files of one split.
     """
     if not folder.is_dir():
-        raise AnnotationError(f"{folder}: no such folder", expected=f"one file per split, {' or '.join(suffixes)}")
+        what = "is a file" if folder.exists() else "no such folder"
+        raise AnnotationError(f"{folder}: {what}", expected=f"a folder with one {' or '.join(suffixes)} file per split")
     found: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
         number = _number(path)

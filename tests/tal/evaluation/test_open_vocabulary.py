@@ -129,6 +129,8 @@ def test_the_base_list_is_asked_for_and_checked(tmp_path):
         evaluate("activitynet-open", TRUTH, FOUND, base=path)
     with pytest.raises(AnnotationError, match="no such file"):
         evaluate("activitynet-open", TRUTH, FOUND, base=tmp_path / "none.txt")
+    with pytest.raises(AnnotationError, match=r"none of the 12 base classes(.|\n)*--base FILE"):
+        evaluate("thumos14-open", _annotations({"a": [(0, 1, "clap")]}, "test"), FOUND)
     path.write_text("")
     with pytest.raises(AnnotationError, match="is empty"):
         evaluate("activitynet-open", TRUTH, FOUND, base=path)

@@ -173,6 +173,8 @@ def test_unusable_splits_are_refused(splits, tmp_path):
         evaluate("thumos14-zeroshot", TRUTH, FOUND)
     with pytest.raises(AnnotationError, match="no such folder"):
         evaluate("thumos14-zeroshot", TRUTH, FOUND, splits=tmp_path / "none")
+    with pytest.raises(AnnotationError, match=r"is a file(.|\n)*a folder"):
+        evaluate("thumos14-zeroshot", TRUTH, FOUND, splits=splits / "split_0.list")
     (tmp_path / "empty").mkdir()
     with pytest.raises(AnnotationError, match=r"no file whose name(.|\n)*split_0"):
         evaluate("thumos14-zeroshot", TRUTH, FOUND, splits=tmp_path / "empty")
