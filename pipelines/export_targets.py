@@ -118,9 +118,7 @@ def target_of(name: str, material: Material) -> Target:
         raise ConfigError(
             f"{material.annotations.source} holds {content(parts)}; {name} is for {wanted}",
             expected=f"one of {', '.join(able)}" if able else "a file that holds them",
-            todo="give the rate of the frames with --fps"
-            if _SPANS.isdisjoint(parts) and "frame_tubes" in parts
-            else "",
+            todo="give the rate of the frames with --fps" if untimed else "",
         )
     return target
 
@@ -254,7 +252,7 @@ TARGETS: dict[str, Target] = {
         needs=_SPANS | _TRACKS,
         kept=frozenset({"boxes"}),
         changed={
-            "segments": "times become whole frames",
+            "segments": "times become whole frames, 25 per second where neither the source nor --fps tells the rate",
             "moments": _AS_SPANS["moments"],
             "tubes": "boxes keep their track, actors' names are lost",
             "frame_tubes": _AS_SPAN,
