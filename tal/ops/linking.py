@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tal.boxes import box_iou
 from tal.errors import TalError
 from tal.ops.ties import numpy_order
 from tal.ops.tubes import FrameTube, nms_tubes, paired_iou
@@ -28,6 +27,7 @@ _TOP = 10
 _MIN_SCORE = 0.005
 _MIN_FRAMES = 15
 _PATHS = 3
+_BOXES_AT_ONCE = 200_000
 
 
 def soft_nms_boxes(boxes: ArrayLike, score: ArrayLike, *, max_iou: float = _NMS_IOU) -> Floats:
@@ -65,7 +65,7 @@ def soft_nms_tubelets(
     if len(result) < 2:
         return result
     frames = boxes.shape[1]
-    total = np.sum([box_iou(each, each, inclusive=True) for each in boxes.swapaxes(0, 1)], axis=0)  # (N, N)
+    total = paired_iou(boxes[:, None], boxes[None], inclusive=True).sum(axis=2)  # (N, N)
     waiting = numpy_order(result)[::-1]
     while len(waiting) > 1:
         best, others = waiting[0], waiting[1:]
@@ -109,16 +109,15 @@ def link_tubelets(
     growing: list[_Chain] = []
     for start, (starting, given) in enumerate(zip(boxes, score, strict=True), 1):
         candidates = np.asarray(starting, np.float64)
-        if not candidates.size:
-            candidates, values = np.zeros((0, growing[0].length if growing else 1, 4)), np.zeros(0)
-        else:
-            values = soft_nms_tubelets(candidates, given, weight=weight)
+        if not len(candidates) and not any(chain.is_due(start) for chain in growing):
+            continue
+        values = soft_nms_tubelets(candidates, given, weight=weight)
         best = numpy_order(values)[::-1][:top]
         candidates, values = candidates[best], values[best]
         growing = [growing[row] for row in numpy_order([-chain.mean for chain in growing])]
         left = _extend(growing, start, candidates, values, min_iou)
-        finished += [chain for chain in growing if start - chain.starts[-1] >= chain.length]
-        growing = [chain for chain in growing if start - chain.starts[-1] < chain.length]
+        finished += [chain for chain in growing if chain.is_due(start)]
+        growing = [chain for chain in growing if not chain.is_due(start)]
         growing += [_Chain(start, candidates[row], float(values[row])) for row in left]
     tubes = [chain.tube(label) for chain in finished + growing]
     return [tube for tube in tubes if tube.score >= min_score and len(tube) >= min_frames]
@@ -140,6 +139,10 @@ class _Chain:
     def length(self) -> int:
         """K."""
         return len(self.boxes[0])
+
+    def is_due(self, start: int) -> bool:
+        """Whether its last tubelet ended before this start frame."""
+        return start - self.starts[-1] >= self.length
 
     @property
     def mean(self) -> float:
@@ -222,46 +225,65 @@ def link_viterbi(
     if not len(filled):
         return []
     nearest = [int(filled[np.argmin(np.abs(filled - frame))]) for frame in range(len(detected))]
-    layers = [detected[frame] for frame in nearest]
-    values = [np.asarray(score[frame], np.float64).reshape(-1) for frame in nearest]
-    edges = [_edge(*each) for each in zip(layers[:-1], layers[1:], values[:-1], values[1:], strict=True)]
+    corners, values, alive = _layers([detected[frame] for frame in nearest], [score[frame] for frame in nearest])
+    edges = _edges(corners, values)
+    every = np.arange(len(alive))
     tubes: list[FrameTube] = []
-    alive = [np.ones(len(each), bool) for each in values]
-    while len(tubes) < paths and all(each.any() for each in alive):
+    while len(tubes) < paths and alive.any(axis=1).all():
         path = _best_path(edges, alive)
-        box_score = np.array([each[row] for each, row in zip(values, path, strict=True)])
+        box_score = values[every, path]
         tubes.append(
             FrameTube(
-                frames=np.arange(1, len(path) + 1),
-                boxes=np.stack([each[row] for each, row in zip(layers, path, strict=True)]),
+                frames=every + 1,
+                boxes=corners[every, path],
                 box_score=box_score,
                 label=label,
                 score=float(box_score.mean()),
             )
         )
-        for left, row in zip(alive, path, strict=True):
-            left[row] = False
+        alive[every, path] = False
     kept = [tubes[row] for row in nms_tubes(tubes, max_iou, touching=False)]
     return _trimmed(kept, int(filled[0]) + 1, len(filled)) if trim else kept
 
 
-def _edge(first: Floats, second: Floats, first_score: Floats, second_score: Floats) -> Floats:
-    """(N, M) worth of going from a box of one frame to one of the next."""
-    before, after = first_score[:, None], second_score[None]
-    return box_iou(first, second) + (before + after) + 0.5 * (before * after)
+def _layers(boxes: Sequence[Floats], score: Sequence[ArrayLike]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """(F, W, 4) boxes of each frame, (F, W) scores and (F, W) where there is a box; W is the largest number of any."""
+    width = max(map(len, boxes))
+    corners, values = np.zeros((len(boxes), width, 4)), np.zeros((len(boxes), width))
+    there = np.zeros((len(boxes), width), bool)
+    for frame, (rows, scores) in enumerate(zip(boxes, score, strict=True)):
+        corners[frame, : len(rows)] = rows
+        values[frame, : len(rows)] = scores
+        there[frame, : len(rows)] = True
+    return corners, values, there
 
 
-def _best_path(edges: Sequence[Floats], alive: Sequence[NDArray[np.bool_]]) -> list[int]:
-    """The row of each frame's box on the path of highest worth through the boxes that are left."""
-    worth = np.where(alive[-1], 0.0, -np.inf)
-    following: list[Ints] = []
-    for edge, left in zip(reversed(edges), reversed(alive[:-1]), strict=True):
-        ahead = edge + worth
-        following.append(ahead.argmax(axis=1))
-        worth = np.where(left, ahead.max(axis=1), -np.inf)
-    path = [int(worth.argmax())]
-    for rows in reversed(following):
-        path.append(int(rows[path[-1]]))
+def _edges(corners: Floats, values: Floats) -> Floats:
+    """(F - 1, W, W) worth of going from a box of one frame to one of the next."""
+    width = corners.shape[1]
+    result = np.empty((len(corners) - 1, width, width))
+    step = max(1, _BOXES_AT_ONCE // width**2)
+    for start in range(0, len(result), step):
+        here, there = slice(start, start + step), slice(start + 1, start + step + 1)
+        before, after = values[:-1][here, :, None], values[there, None]
+        overlap = paired_iou(corners[:-1][here, :, None], corners[there, None])
+        result[here] = overlap + (before + after) + 0.5 * (before * after)
+    return result
+
+
+def _best_path(edges: Floats, alive: NDArray[np.bool_]) -> Ints:
+    """(F,) the row of each frame's box on the path of highest worth through the boxes that are left."""
+    blocked = np.where(alive, 0.0, -np.inf)
+    following = np.empty(alive.shape, np.int64)
+    worth = blocked[-1]
+    for frame in range(len(edges) - 1, -1, -1):
+        ahead = edges[frame] + worth
+        following[frame] = ahead.argmax(axis=1)
+        worth = ahead.max(axis=1) + blocked[frame]
+    path = np.empty(len(alive), np.int64)
+    path[0] = worth.argmax()
+    for frame in range(len(edges)):
+        path[frame + 1] = following[frame, path[frame]]
     return path
 
 
