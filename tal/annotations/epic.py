@@ -124,7 +124,7 @@ def parse_results(data: Any, source: str) -> dict[str, ResultTable]:
     """
     rows = from_json(data, source)
     results = results_of(data, source)
-    first = next((entry for entries in results.values() for entry in entries), {})
+    first: Any = next((entry for entries in results.values() for entry in entries), {})
     tables = {}
     for task in TASKS:
         if task in first:

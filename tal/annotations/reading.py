@@ -10,6 +10,7 @@ from tal.annotations import (
     activitynet_captions,
     charades,
     charades_sta,
+    ego4d,
     files,
     label_studio,
     tacos,
@@ -30,6 +31,7 @@ FORMATS = Registry(
         "epic-noun": ("tal.annotations.epic:parse_noun", "EPIC-KITCHENS CSV, noun classes"),
         "charades": ("tal.annotations.charades:parse_csv", 'Charades CSV, actions as "c092 11.90 21.20;..."'),
         "charades-json": ("tal.annotations.charades:parse_json", "{VIDEO: {actions: [[class, start, end]]}}"),
+        "ego4d": ("tal.annotations.ego4d:parse", "Ego4D moments: moments_val.json, clip_annotations.json"),
         "elan": ("tal.annotations.elan:parse", "ELAN .eaf, labels are the annotations' values"),
         "elan-tier": ("tal.annotations.elan:parse_tiers", "ELAN .eaf, labels are the names of the tiers"),
         "label-studio": ("tal.annotations.label_studio:parse", "Label Studio JSON and JSON-MIN exports of videos"),
@@ -46,6 +48,7 @@ FORMATS = Registry(
     },
 )
 _JSON_READERS = {
+    "ego4d": ego4d,  # Before ActivityNet's: one of its files looks like a database without its wrapper.
     "activitynet": activitynet,
     "charades-json": charades,
     "via": via,
