@@ -129,13 +129,17 @@ def _sensitivity(console: Console, result: Diagnosis, wide: bool) -> None:
 
 
 def _classes(result: Diagnosis, wide: bool, count: int | None) -> Table:
+    """The first classes, or all of them and, where there is room, with their intervals."""
     from rich.markup import escape
 
     rows = sorted(result.per_class.items(), key=lambda item: item[1].AP)[:count]
-    further = ["predicted", "recall"] if wide else []
+    intervals = wide and count is None and bool(result.intervals)
+    further = ["95 % interval"] if intervals else ["predicted", "recall"] if wide else []
     table = _table("class", "main loss", "AP", "instances", *further, "gain", names=2)
     for name, row in rows:
         cells = [str(row.predictions), _number(row.recall, 3)] if wide else []
+        if intervals and row.interval is not None:
+            cells = [f"{_number(row.interval.low, 3)} to {_number(row.interval.high, 3)}"]
         loss = ERROR_NAMES.get(row.main_loss, "")
         table.add_row(escape(name), loss, _number(row.AP), str(row.instances), *cells, _gain(row.gain))
     return table

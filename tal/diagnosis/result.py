@@ -83,7 +83,9 @@ class ClassRow:
         instances, predictions: How many of each.
         AP: Mean over thresholds.
         at: Threshold -> AP.
+        AP_N: Normalised AP, mean over thresholds.
         recall: Share of the instances that some prediction takes, mean over thresholds.
+        not_found: Share that nothing finds, as in the buckets.
         main_loss: The kind of error whose absence would gain most AP; "" if none would.
         gain: That gain.
         interval: Of the AP, where asked for.
@@ -93,7 +95,9 @@ class ClassRow:
     predictions: int
     AP: float
     at: Mapping[str, float]
+    AP_N: float
     recall: float
+    not_found: float
     main_loss: str
     gain: float
     interval: Interval | None = None

@@ -24,6 +24,8 @@ from tal.evaluation import threshold_name
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.joining import read_annotations
 
+Bools = NDArray[np.bool_]
+
 _CASE_TIOU = 0.5
 
 
@@ -96,7 +98,7 @@ class _Diagnosing:
             normal=judged.normal,
             not_found=float(not_found.mean()),
             characteristics=tuple(_characteristic(judged, each, not_found) for each in sorted_in),
-            per_class=self._per_class(removal, what_if["no_misses"], resampled),
+            per_class=self._per_class(removal, what_if["no_misses"], not_found, resampled),
             intervals={} if resampled is None else self._intervals(resampled),
             resamples=self.resamples,
             seed=self.seed,
@@ -149,28 +151,30 @@ class _Diagnosing:
         return compare_sides(self.side, self.other, resamples=self.resamples, seed=self.seed)
 
     def _per_class(
-        self, removal: Mapping[Kind, Floats], misses: Floats, resampled: Floats | None
+        self, removal: Mapping[Kind, Floats], misses: Floats, not_found: Bools, drawn: Floats | None
     ) -> dict[str, ClassRow]:
         judged = self.side.judged
         gains = {NAMES[kind]: values.mean(axis=0) for kind, values in removal.items()} | {MISSED: misses.mean(axis=0)}
+        names = [threshold_name(value) for value in judged.tious.tolist()]
         recall = oracles.perfect_ranking(judged).mean(axis=0)
+        normalised = sensitivity.normalised_precision(judged).mean(axis=0)
         predictions = np.bincount(judged.predictions.label, minlength=judged.class_count)
         rows = {}
         for label in np.flatnonzero(judged.instances).tolist():
             at = judged.average_precision[:, label]
-            worst = max(gains, key=lambda name: gains[name][label])
+            worst = max(gains, key=lambda name: float(gains[name][label]))
             gain = float(gains[worst][label])
             rows[self.side.classes[label]] = ClassRow(
                 instances=int(judged.instances[label]),
                 predictions=int(predictions[label]),
                 AP=float(at.mean()),
-                at=dict(zip(map(threshold_name, judged.tious.tolist()), at.tolist(), strict=True)),
+                at=dict(zip(names, at.tolist(), strict=True)),
+                AP_N=float(normalised[label]),
                 recall=float(recall[label]),
+                not_found=float(not_found[:, judged.truth.label == label].mean()),
                 main_loss=worst if gain > 0 else "",
                 gain=max(gain, 0.0),
-                interval=None
-                if resampled is None
-                else Interval.of(float(at.mean()), resampled[:, :, label].mean(axis=1)),
+                interval=None if drawn is None else Interval.of(float(at.mean()), drawn[:, :, label].mean(axis=1)),
             )
         return rows
 
@@ -194,7 +198,7 @@ def _counts(judged: Judged) -> dict[str, tuple[dict[str, int], ...]]:
     }
 
 
-def _characteristic(judged: Judged, buckets: characteristics.Buckets, not_found: NDArray[np.bool_]) -> Characteristic:
+def _characteristic(judged: Judged, buckets: characteristics.Buckets, not_found: Bools) -> Characteristic:
     edges = buckets.edges
     rows = []
     for position, name in enumerate(buckets.names):

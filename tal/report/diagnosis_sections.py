@@ -179,7 +179,7 @@ def classes(result: Diagnosis) -> str:
     thresholds = result.thresholds
     if len(thresholds) > _THRESHOLDS:
         thresholds = [thresholds[0], thresholds[len(thresholds) // 2], thresholds[-1]]
-    head += ["instances", "predictions", "recall", *thresholds]
+    head += ["instances", "predictions", "recall", "AP_N", "not found", *thresholds]
     body = [_class_cells(name, row, thresholds, with_intervals) for name, row in rows]
     about = (
         "Lowest AP first. Main loss: the kind of error without which AP would gain most; recall: share of the "
@@ -198,6 +198,8 @@ def _class_cells(name: str, row: ClassRow, thresholds: Sequence[str], with_inter
         str(row.instances),
         str(row.predictions),
         f"{row.recall:.3f}",
+        f"{row.AP_N:.3f}",
+        f"{row.not_found:.3f}",
         *(f"{row.at[threshold]:.3f}" for threshold in thresholds),
     ]
 
