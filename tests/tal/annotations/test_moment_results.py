@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tal.annotations.moment_results import MomentTable, Query, read_moments, write_answers, write_moments
+from tal.annotations.moment_results import MomentTable, Query, parse_moments, read_moments, write_answers, write_moments
 from tal.errors import AnnotationError
 from tal.segments import Segments
 
@@ -177,3 +179,24 @@ def test_unusable_lines_are_refused(tmp_path, content, told):
 def test_unusable_files_are_refused(tmp_path, content, told):
     with pytest.raises(AnnotationError, match=told):
         read_moments(_write(tmp_path / "p", content))
+
+
+_KEYS = ["qid", "vid", "pred_relevant_windows", "pred_saliency_scores", "predictions", "pred_start", "pred_end", "time"]
+_LEAF = st.one_of(st.none(), st.booleans(), st.integers(-3, 99), st.floats(), st.sampled_from(["", "x", "0:05"]))
+_JSON = st.recursive(
+    _LEAF, lambda each: st.lists(each, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), each, max_size=5)
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.one_of(_JSON, st.lists(st.dictionaries(st.sampled_from(_KEYS), _JSON), min_size=1, max_size=3)), st.booleans()
+)
+def test_any_json_is_predictions_or_one_clear_error(data, in_lines):
+    rows = data if in_lines and isinstance(data, list) and data else [data]
+    try:
+        table = parse_moments("\n".join(map(json.dumps, rows)).encode(), "p.json")
+    except AnnotationError as error:
+        assert "p.json" in str(error)
+    else:
+        assert len(table) == len(table.start_s) == len(table.end_s)
