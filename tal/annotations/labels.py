@@ -81,7 +81,9 @@ def parse_classes(content: bytes, path: Path | str) -> tuple[tuple[str, ...], di
     index = {name: position for position, name in enumerate(names)}
     if len(index) < len(names):
         raise AnnotationError(f"{path}: a class name stands twice", expected="every class once")
-    return tuple(names), {token: position for position, token in enumerate(tokens)} | index
+    if not tokens or not tokens[0].isdigit():
+        tokens += map(str, range(len(names)))  # Without numbers of its own, or with Charades', a class has its place.
+    return tuple(names), {token: position % len(names) for position, token in enumerate(tokens)} | index
 
 
 def _numbered(lines: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -7,7 +7,7 @@ also `{ID: number of frames}`, and `success` (true or false). OpenGVL (budzianow
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,14 @@ def parse_trajectories(content: bytes, path: Path | str, *, truth: bool = False)
     if content.lstrip()[:1] == b"{" and b'"frames"' in content and b'"frame_id"' in content:
         return [_demonstration(to_unique_json(content, path), Path(path))]
     rows = parse_rows(content, path)
-    return [_opengvl(row, truth) if "eval_episode" in row.cells else _own(row) for row in rows]
+    if not all("eval_episode" in row.cells for row in rows):
+        return [_own(row) for row in rows]
+    times: dict[str, int] = {}
+    found = []
+    for each in (_opengvl(row, truth) for row in rows):
+        times[each.id] = times.get(each.id, 0) + 1  # An episode can be drawn twice.
+        found.append(each if times[each.id] == 1 else replace(each, id=f"{each.id}#{times[each.id]}"))
+    return found
 
 
 def _demonstration(data: Any, path: Path) -> Trajectory:

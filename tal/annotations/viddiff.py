@@ -103,21 +103,26 @@ def parse_statements(content: bytes, path: Path | str) -> list[tuple[str, dict[s
     Raises:
         AnnotationError: not readable, or an entry that is no set of answers.
     """
-    return [(row.id, _statements(row), row.where) for row in parse_rows(content, path, ids=_IDS)]
+    return [(row.id, statements_of(row.cells, row.where), row.where) for row in parse_rows(content, path, ids=_IDS)]
 
 
-def _statements(row: Row) -> dict[str, Statement]:
-    if "differences_gt" in row.cells:
-        raise AnnotationError(f"{row.where}: annotations, not predictions", cause="the two files were exchanged")
+def statements_of(answers: Mapping[str, Any], where: str) -> dict[str, Statement]:
+    """{KEY: statement} of one sample, from {KEY: "a"} or {KEY: {"description", "prediction"}}.
+
+    Raises:
+        AnnotationError: an entry that is neither.
+    """
+    if "differences_gt" in answers:
+        raise AnnotationError(f"{where}: annotations, not predictions", cause="the two files were exchanged")
     found = {}
-    for key, value in row.cells.items():
+    for key, value in answers.items():
         if key in _IDS:
             continue
         given = value if isinstance(value, dict) else {"prediction": value}
         answer = given.get("prediction")
         if "prediction" not in given or not isinstance(answer, str | None):
             raise AnnotationError(
-                f"{row.where}: difference {key!r} is {value!r:.80}",
+                f"{where}: difference {key!r} is {value!r:.80}",
                 expected='{KEY: "a"} or {KEY: {"description": ..., "prediction": "a"}}',
             )
         found[str(key)] = Statement(answer=answer, description=str(given.get("description") or ""))

@@ -25,7 +25,7 @@ SPLITS = ("easy", "medium", "hard")
 def run(
     protocol: DifferencingProtocol,
     annotations: Sequence[Sample] | Path | str,
-    predictions: Mapping[str, Mapping[str, str]] | Path | str,
+    predictions: Mapping[str, Mapping[str, Any]] | Path | str,
     inputs: Inputs,
 ) -> Evaluation:
     """Score statements of differences; a statement without an answer is wrong.
@@ -33,7 +33,7 @@ def run(
     Args:
         protocol: The rules.
         annotations: VidDiffBench's rows: a file that `tal.annotations.viddiff` reads, or samples.
-        predictions: A file that it reads, or {sample_key: {KEY: "a" or "b"}}.
+        predictions: A file that it reads, or {sample_key: {KEY: "a" or {"description", "prediction"}}}.
         inputs: Reads the files.
 
     Raises:
@@ -103,10 +103,7 @@ def _listed(
 ) -> list[tuple[str, Mapping[str, Statement]]]:
     """(sample, its statements); without keys they stand in the samples' order."""
     if not isinstance(predictions, Path | str):
-        return [
-            (key, {name: Statement(answer=answer, description="") for name, answer in answers.items()})
-            for key, answers in predictions.items()
-        ]
+        return [(key, viddiff.statements_of(each, f"sample {key!r}")) for key, each in predictions.items()]
     entries = viddiff.parse_statements(inputs.read(predictions), predictions)
     if all(key for key, _, _ in entries):
         return [(key, statements) for key, statements, _ in entries]

@@ -1,6 +1,6 @@
 """Progress per frame: value-order correlation and what it says of success."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +82,8 @@ def _trajectories(
         return [
             Trajectory(
                 id=name,
-                length=value if isinstance(value, int) else len(value),
-                values=None if isinstance(value, int) else tuple(map(float, value)),
+                length=len(value) if isinstance(value, Sized) else int(value),
+                values=tuple(map(float, value)) if isinstance(value, Sized) else None,
                 where=f"trajectory {name!r}",
             )
             for name, value in given.items()

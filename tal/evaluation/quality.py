@@ -128,7 +128,7 @@ def _dimensions(
     protocol: QualityProtocol, truth: Mapping[str, Row], ours: Mapping[str, Row], source: str
 ) -> dict[str, str]:
     """Column of ratings -> column of predictions."""
-    rated, predicted = (_numeric(next(iter(rows.values()))) for rows in (truth, ours))
+    rated, predicted = _numeric(list(truth.values())), _numeric(list(ours.values()))
     chosen = list(protocol.dimensions) or rated
     unknown = [name for name in chosen if name not in rated]
     if unknown or not chosen:
@@ -148,17 +148,23 @@ def _dimensions(
     return {name: name for name in common}
 
 
-def _numeric(row: Row) -> list[str]:
-    """Names of the cells of a row that are numbers, NaN too; neither ids nor numbers of rows."""
-    found = []
-    for name, value in row.cells.items():
-        try:
-            float(value if not isinstance(value, bool) else "no")
-        except (TypeError, ValueError):
-            continue
-        if name and name.lower() not in ID_NAMES and not name.startswith("Unnamed"):
-            found.append(name)
-    return found
+def _numeric(rows: Sequence[Row]) -> list[str]:
+    """Names of the cells that are numbers in most rows; neither ids nor numbers of rows."""
+    return [
+        name
+        for name in dict.fromkeys(name for row in rows for name in row.cells)
+        if name
+        and name.lower() not in ID_NAMES
+        and not name.startswith("Unnamed")
+        and 2 * sum(_is_number(row.cells.get(name)) for row in rows) > len(rows)
+    ]
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and float(value) is not None
+    except (TypeError, ValueError):
+        return False
 
 
 def _column(rows: Mapping[str, Row], videos: Sequence[str], name: str) -> Floats:

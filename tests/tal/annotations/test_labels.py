@@ -68,12 +68,12 @@ def test_damaged_files_are_refused(content, told):
 @pytest.mark.parametrize(
     ("content", "names", "index"),
     [
-        ("run\nhigh jump\n", ("run", "high jump"), {"run": 0, "high jump": 1}),
+        ("run\nhigh jump\n", ("run", "high jump"), {"run": 0, "high jump": 1, "0": 0, "1": 1}),
         ("1 run\n2 high jump\n", ("run", "high jump"), {"run": 0, "high jump": 1, "1": 0, "2": 1}),
-        ("c000 Hold\nc001 Put a b\n", ("Hold", "Put a b"), {"c000": 0, "c001": 1, "Hold": 0, "Put a b": 1}),
-        ('["run", "walk"]', ("run", "walk"), {"run": 0, "walk": 1}),
-        ('{"walk": "1", "run": "0"}', ("run", "walk"), {"run": 0, "walk": 1}),
-        ("3 point shot\nrun\n", ("3 point shot", "run"), {"3 point shot": 0, "run": 1}),
+        ("c000 Hold\nc001 Put\n", ("Hold", "Put"), {"c000": 0, "c001": 1, "Hold": 0, "Put": 1, "0": 0, "1": 1}),
+        ('["run", "walk"]', ("run", "walk"), {"run": 0, "walk": 1, "0": 0, "1": 1}),
+        ('{"walk": "1", "run": "0"}', ("run", "walk"), {"run": 0, "walk": 1, "0": 0, "1": 1}),
+        ("3 point shot\nrun\n", ("3 point shot", "run"), {"3 point shot": 0, "run": 1, "0": 0, "1": 1}),
     ],
 )  # fmt: skip
 def test_lists_of_classes(content, names, index):

@@ -126,6 +126,9 @@ def test_matches_are_needed_for_the_open_mode_alone(samples, tmp_path):
         evaluate("differencing", samples, STATEMENTS, mode="open")
     with pytest.raises(ConfigError, match="for the open mode"):
         evaluate("differencing", samples, {}, matches=tmp_path / "m.json")
+    matches = _write(tmp_path, "m.json", {"s1": {"0": {"pred_key": "0", "is_opposite": 1}}})
+    found = evaluate("differencing", samples, STATEMENTS, mode="open", matches=matches)
+    assert found.metrics["hard/recall"] == 0.5
     with pytest.raises(AnnotationError, match="none of its samples"):
         _open(samples, tmp_path, {"zz": {"0": "1"}})
     with pytest.raises(AnnotationError, match="names no sample"):

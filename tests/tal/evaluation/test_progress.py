@@ -53,12 +53,13 @@ def test_frames_are_put_back_into_order(tmp_path):
             "eval_episode": {"episode_index": index, "shuffled_frames_indices": [40, 10, 30, 20]},
             "predicted_percentages": predicted,
         }
-        for index, predicted in enumerate(([90, 10, 60, 30], [10, 60, 30]))
+        for index, predicted in ((0, [90, 10, 60, 30]), (0, [10, 60, 30]))
     ]
     path = tmp_path / "predictions.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
     result = evaluate("progress", path, path, variant="opengvl")
     assert result.per_class["kitchen/0"]["VOC"] == pytest.approx(1)
+    assert math.isnan(result.per_class["kitchen/0#2"]["VOC"])
     assert result.metrics["VOC"] == pytest.approx(0.5)
     assert result.counts["predictions_dropped"] == {"wrong number of values": 1}
 

@@ -76,6 +76,12 @@ def test_constant_scores_are_undefined_and_said_to_be(mos):
     assert any("undefined" in text for text in result.warnings)
 
 
+def test_an_empty_rating_is_no_reason_to_leave_a_dimension_out(mos):
+    mos.write_text(MOS.replace("m_run.mp4,m,10,", "m_run.mp4,m,,"))
+    with pytest.raises(AnnotationError, match="line 2: subject: '' is no number"):
+        evaluate("quality", mos, SCORES)
+
+
 def test_ratings_of_records():
     videos = {name: VideoRecord(video=name, quality=value) for name, value in (("a", 0.1), ("b", 0.9), ("c", None))}
     result = evaluate("quality", Annotations(classes=(), videos=videos), {"a": 1, "b": 2})
