@@ -196,7 +196,6 @@ def test_any_json_is_predictions_or_one_clear_error(data, in_lines):
     rows = data if in_lines and isinstance(data, list) and data else [data]
     try:
         table = parse_moments("\n".join(map(json.dumps, rows)).encode(), "p.json")
-    except AnnotationError as error:
-        assert "p.json" in str(error)
-    else:
-        assert len(table) == len(table.start_s) == len(table.end_s)
+    except AnnotationError:
+        return  # Any other error fails the test.
+    assert len(table) == len(table.start_s) == len(table.end_s)
