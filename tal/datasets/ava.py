@@ -83,7 +83,7 @@ _VARIANTS = {
         about="all rows; those of a keyframe take ground truth in the file's order; keyframes without any count",
     ),
     "stmixer": Variant(
-        settings={"limit": 0, "order": "score-later", "keyframes": "all"},
+        settings={"limit": 0, "order": "class", "keyframes": "all"},
         source="MCG-NJU/STMixer, alphaction/dataset/datasets/evaluation/ava",
         about="all rows, by score; keyframes without ground truth count",
     ),
@@ -93,7 +93,7 @@ _VARIANTS = {
         about="all rows, by score; keyframes are those of the ground truth",
     ),
     "videoglue": Variant(
-        settings={"limit": 0, "order": "score-later", "keyframes": "both"},
+        settings={"limit": 0, "order": "class", "keyframes": "both"},
         source="tensorflow/models, official/projects/videoglue/evaluation",
         about="all rows, by score; keyframes without ground truth or without detections are left out on both sides",
     ),

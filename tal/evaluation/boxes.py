@@ -191,20 +191,25 @@ def _ordered(
     protocol: FrameBoxProtocol, truth: BoxRows, detections: BoxRows, class_count: int, tally: Tally
 ) -> tuple[BoxRows, BoxRows]:
     """Rows as the protocol's tool judges them; of the detections those within the limit and with an area."""
-    before = len(detections)
     if protocol.order == "heap":
         truth = truth[frame_boxes.official_order(truth)]
-        has_truth = np.zeros((1 + max(int(rows.frame_idx.max(initial=0)) for rows in (truth, detections)), class_count))
-        has_truth[truth.frame_idx, truth.label] = 1
-        contested = has_truth[detections.frame_idx, detections.label] > 0
-        detections = detections[frame_boxes.official_order(detections, limit=protocol.limit, contested=contested)]
-        tally.drop(f"beyond the {protocol.limit} rows of a keyframe", before - len(detections))
-    elif protocol.order == "file":
-        detections = detections[frame_boxes.file_order(detections)]
-    else:
-        later_first = protocol.order == "score-later"
-        detections = detections[frame_boxes.score_order(detections, later_first=later_first)]
-    return truth, _without(detections, ~frame_boxes.has_area(detections.boxes), "empty or reversed box", tally.drop)
+        frames = 1 + max(int(rows.frame_idx.max(initial=0)) for rows in (truth, detections))
+        has_truth = np.zeros((frames, class_count), bool)
+        has_truth[truth.frame_idx, truth.label] = True
+        contested = has_truth[detections.frame_idx, detections.label]
+        order = frame_boxes.official_order(detections, limit=protocol.limit, contested=contested)
+        tally.drop(f"beyond the {protocol.limit} rows of a keyframe", len(detections) - len(order))
+        return truth, _with_area(detections[order], tally)
+    detections = _with_area(detections[frame_boxes.file_order(detections)], tally)
+    if protocol.order == "score":
+        detections = detections[frame_boxes.score_order(detections)]
+    elif protocol.order == "class":
+        detections = detections[frame_boxes.class_order(detections)]
+    return truth, detections
+
+
+def _with_area(detections: BoxRows, tally: Tally) -> BoxRows:
+    return _without(detections, ~frame_boxes.has_area(detections.boxes), "empty or reversed box", tally.drop)
 
 
 def _numbers(

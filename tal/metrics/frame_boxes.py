@@ -6,8 +6,9 @@ overlaps most: it is right if that overlap reaches the threshold and no earlier 
 box; it never goes on to its second-best. Per class, detections of all keyframes are ranked by score, and AP is the area
 under the precision-recall curve's envelope.
 
-Ties, which the evaluator leaves to an unstable sort, are settled as it does where its sort happens to be stable: of
-equal scores the row that comes later is ranked first, of equal overlaps the earlier ground truth is taken.
+Ties decide more than one would think, since scores are mostly written with four decimals. Equal scores are ranked as
+the evaluator's call of `np.argsort` leaves them with NumPy's portable algorithm (`tal.ops.ties`), which for up to 16
+rows is: the later row first. Of equal overlaps the earlier ground truth is taken.
 """
 
 from dataclasses import dataclass
@@ -19,12 +20,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from tal.boxes import box_iou
 from tal.metrics.precision import interpolated_ap
+from tal.ops.ties import numpy_order
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 _PAIRS_AT_ONCE = 500_000
+_STABLE_UP_TO = 16
+"""NumPy's quicksort sorts so few values by insertion, which is stable."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,7 +66,7 @@ def average_precision(
     ious: ArrayLike,
     *,
     class_count: int,
-    ties: Literal["later", "lowest", "highest"] = "later",
+    ties: Literal["numpy", "lowest", "highest"] = "numpy",
 ) -> Floats:
     """(M, K) AP per threshold and class; NaN for classes without ground truth, 0 for those without detections.
 
@@ -72,8 +76,8 @@ def average_precision(
             Empty and reversed boxes are left out by the official evaluator: see `has_area`.
         ious: (M,) thresholds.
         class_count: K; labels are below it.
-        ties: Equal scores of a class are ranked the later row first, or so that AP is lowest or highest: what is right
-            last or first. How many of them are right does not depend on their order.
+        ties: Equal scores of a class are ranked as the official evaluator does, or so that AP is lowest or highest:
+            what is right last or first. How many of them are right does not depend on their order.
     """
     thresholds = np.atleast_1d(np.asarray(ious, np.float64))
     score = _score(detections)
@@ -85,9 +89,9 @@ def average_precision(
     result = np.full((len(thresholds), class_count), np.nan)
     for label in np.flatnonzero(counts):
         rows = by_label[bounds[label] : bounds[label + 1]]
-        ranked = rows[np.argsort(score[rows], kind="stable")[::-1]]
+        ranked = rows[numpy_order(score[rows])[::-1]]
         found = right[:, ranked]
-        if ties != "later":
+        if ties != "numpy":
             tie = np.cumsum(np.diff(score[ranked], prepend=np.nan) != 0)
             within = found if ties == "lowest" else ~found
             found = np.array([row[np.lexsort((key, tie))] for row, key in zip(found, within, strict=True)])
@@ -150,15 +154,27 @@ def first_takers(taken: Ints, reached: Mask) -> Mask:
     return right
 
 
-def score_order(rows: BoxRows, *, later_first: bool = False) -> Ints:
-    """(N,) row numbers: keyframes by their first row, in each the scores descending; of equal ones the earlier row.
+def score_order(rows: BoxRows) -> Ints:
+    """(N,) row numbers: keyframes by their first row, in each the scores descending, of equal ones the earlier row."""
+    return np.lexsort((-_score(rows), _appearance(rows.frame_idx)))
 
-    Args:
-        rows: In the file's order.
-        later_first: Of equal scores, the later row first.
+
+def class_order(rows: BoxRows) -> Ints:
+    """(N,) row numbers: keyframes by their first row, in each class by class, in each the scores descending.
+
+    Equal scores of a class on one keyframe come as `np.argsort(scores)[::-1]` leaves them, which the TensorFlow object
+    detection API calls before it matches (`sort_by_field` in np_box_list_ops.py): up to 16 rows, the later first.
     """
-    position = np.arange(len(rows))
-    return np.lexsort((-position if later_first else position, -_score(rows), _appearance(rows.frame_idx)))
+    position, score, appearance = np.arange(len(rows)), _score(rows), _appearance(rows.frame_idx)
+    order = np.lexsort((-position, -score, rows.label, appearance))
+    group = np.cumsum((np.diff(appearance[order], prepend=-1) != 0) | (np.diff(rows.label[order], prepend=-1) != 0))
+    many = np.bincount(group, minlength=1)[group] > _STABLE_UP_TO
+    tied = (np.diff(group, append=-1) == 0) & (np.diff(score[order], append=np.inf) == 0)
+    for number in np.unique(group[many & tied]):
+        start, stop = np.searchsorted(group, [number, number + 1])
+        members = np.sort(order[start:stop])
+        order[start:stop] = members[numpy_order(score[members])[::-1]]
+    return order
 
 
 def file_order(rows: BoxRows) -> Ints:

@@ -10,7 +10,7 @@ from tal.errors import ConfigError
 ORDER_RULES = {
     "heap": "by score; equal ones as the official script's heap leaves them",
     "score": "by score; of equal ones the earlier row first",
-    "score-later": "by score; of equal ones the later row first",
+    "class": "by score within a class; equal ones as NumPy's portable quicksort leaves them",
     "file": "in the file's order, whatever the scores",
 }
 KEYFRAME_RULES = {
@@ -43,6 +43,10 @@ class FrameBoxProtocol(Protocol):
         "AVA's CSV: video, seconds, left, top, right, bottom, action and, optionally, person."
     )
     prediction_files: ClassVar[str] = "AVA's CSV with the score as the 8th column."
+    annotation_files: ClassVar[str] = (
+        "AVA's CSV, no header: video, seconds, left, top, right, bottom, action[, person]."
+    )
+    prediction_files: ClassVar[str] = "The same with a score in the eighth column."
     options: ClassVar[tuple[str, ...]] = ("iou", "labelmap", "excluded", "included", "ties")
 
     iou: tuple[float, ...] = (0.5,)
@@ -51,7 +55,7 @@ class FrameBoxProtocol(Protocol):
     included: Path | None = None
     ties: bool = False
     limit: int = 0
-    order: Literal["heap", "score", "score-later", "file"] = "score"
+    order: Literal["heap", "score", "class", "file"] = "score"
     keyframes: Literal["annotated", "all", "both"] = "annotated"
     classes: tuple[tuple[int, str], ...] = ()
     highest_class: int | None = None

@@ -33,12 +33,12 @@ def test_official_numbers():
 
 
 # The official script on the two files without the rows of the excluded keyframes (it has no option for them), and
-# SlowFast's and STMixer's evaluation code with the list.
+# SlowFast's and STMixer's evaluation code with the list; all with NumPy's portable sort.
 @needs_cases
 @pytest.mark.parametrize(
     ("variant", "number"),
     [
-        ("official", 0.6620749251840327),
+        ("official", 0.6620753513050661),
         ("slowfast", 0.6590943470091053),
         ("stmixer", 0.6592444182705167),
     ],
