@@ -13,7 +13,9 @@ from tal.annotations import (
     ego4d,
     files,
     label_studio,
+    pickles,
     tacos,
+    tubes,
     ual_bench,
     via,
 )
@@ -45,6 +47,8 @@ FORMATS = Registry(
         ),
         "tacos": ("tal.annotations.tacos:parse", "2D-TAN's TACoS JSON, timestamps in frames"),
         "ual-bench": ("tal.annotations.ual_bench:parse", "UAL-Bench JSON: one unusual moment per query"),
+        "tubes": ("tal.annotations.tubes:parse", "action tubes as JSON: boxes in pixels on numbered frames"),
+        "act-pickle": ("tal.annotations.tubes:parse_pickled", "action tubes as ACT's pickle: JHMDB, UCF101-24"),
     },
 )
 _JSON_READERS = {
@@ -56,7 +60,9 @@ _JSON_READERS = {
     "activitynet-captions": activitynet_captions,
     "tacos": tacos,
     "ual-bench": ual_bench,
+    "tubes": tubes,
 }
+_PICKLED = "act-pickle"
 
 
 def read_annotations(
@@ -69,13 +75,14 @@ def read_annotations(
 
     Args:
         path: The file.
-        format: A name in `FORMATS`, or "auto" to tell by suffix and content.
+        format: A name in `FORMATS`, or "auto" to tell by suffix and content. Pickles are read by their name only.
         classes: The class list to use; by default the file's own. Labels outside it become faults (label -1).
 
     Raises:
         AnnotationError: missing, empty, damaged, or of no known format.
     """
-    return parse_annotations(files.read_bytes(path), path, format=format, classes=classes)
+    content = files.read_bytes(path, pickles=format == _PICKLED)
+    return parse_annotations(content, path, format=format, classes=classes)
 
 
 def parse_annotations(
@@ -89,7 +96,7 @@ def parse_annotations(
     name = format
     if format != "auto":
         load = FORMATS.load(format)
-        parsed = files.to_json(content, path) if format in _JSON_READERS else files.to_text(content, path)
+        parsed = _parsed(content, path, format)
     else:
         name, parsed = _detected(content, Path(path))
         load = FORMATS.load(name)
@@ -101,6 +108,12 @@ def parse_annotations(
             expected=f"the {name} format: {FORMATS[name].about}",
             cause="a damaged file, or a variation of the format that is not known here",
         ) from error
+
+
+def _parsed(content: bytes, path: Path | str, name: str) -> Any:
+    if name == _PICKLED:
+        return pickles.parse_pickle(content, path)
+    return files.to_json(content, path) if name in _JSON_READERS else files.to_text(content, path)
 
 
 def _detected(content: bytes, path: Path) -> tuple[str, Any]:

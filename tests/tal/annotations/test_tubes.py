@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
+from tal.annotations import read_annotations
 from tal.annotations.tube_results import BoxTable, TubeTable, parse_results, write_boxes, write_tubes
 from tal.annotations.tubes import looks_like, parse, parse_bytes, write_annotations
 from tal.errors import AnnotationError, TalError
@@ -64,6 +65,15 @@ def test_the_json_the_pickle_and_what_is_written_are_the_same(tmp_path, protocol
     assert from_json.videos["run/a"].subset == "train2"
     assert from_json.further_subsets == (("walk/b", "test2"), ("run/a", "test1"))
     assert (from_json.format, from_pickle.format) == ("tubes", "act-pickle")
+
+
+def test_the_one_door_reads_both_the_pickle_by_its_name_only(tmp_path):
+    (tmp_path / "x.json").write_bytes(_bytes(JSON))
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(ACT))
+    assert read_annotations(tmp_path / "x.json").format == "tubes"
+    _same(read_annotations(tmp_path / "x.json"), read_annotations(tmp_path / "x.pkl", format="act-pickle"))
+    with pytest.raises(AnnotationError, match="is a Python pickle"):
+        read_annotations(tmp_path / "x.pkl")
 
 
 def test_a_label_that_is_not_in_the_list_is_kept_as_a_fault():
