@@ -148,7 +148,7 @@ COMMANDS = Registry(
         "diagnose": ("tal.pipelines.diagnose:diagnose", "where the mAP of detections is lost, and how sure it is"),
         "check": ("tal.pipelines.check:check", "find what is wrong with a dataset before training does"),
         "report": ("tal.pipelines.report:report", "one html page: player, timeline, metrics, worst misses"),
-        "export": ("tal.pipelines.export:export", "predictions to csv, subtitles and other formats"),
+        "export": ("tal.pipelines.export:export", "annotations and predictions to the files of other tools"),
         "convert": ("tal.pipelines.convert:convert", "an original checkpoint to a model package"),
         "playground": ("tal.pipelines.playground:playground", "render the built-in benchmark"),
         "list": ("tal.pipelines.list:list_", "models, backbones, protocols, recipes"),

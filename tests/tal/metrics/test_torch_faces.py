@@ -155,6 +155,8 @@ def test_life_of_a_face(name):
     expected = _from_arrays(_videos())[name]
     _feed(face, name, items, list(range(4)), named=False)
     face.half().float().set_dtype(torch.float16)
+    states = [state for table in face.metric_state.values() for state in table]
+    assert {state.dtype for state in states} == {torch.int64}  # No device and no precision can round it.
     face = pickle.loads(pickle.dumps(face))  # noqa: S301
     first = face(*_arguments(name, items[4:6]))  # a step's own value
     assert set(first) == set(expected)
