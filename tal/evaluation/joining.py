@@ -211,6 +211,12 @@ class _Joining:
         ):
             self.tally.drop(reason, int((kept & known & wrong).sum()))
             known &= ~wrong
+        strange = int((kept & (label == -2)).sum())
+        if strange > kept.sum() / 2:
+            self.tally.warn(
+                f"{strange} of {kept.sum()} predictions are of classes that the annotations lack: are they of another "
+                "benchmark?"
+            )
         return known
 
     def _tell_faults(self) -> None:

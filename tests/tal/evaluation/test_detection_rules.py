@@ -193,3 +193,10 @@ def test_numbers_of_pointtad_and_opentad(cases):
     opentad = tal.evaluate("multithumos", *files, variant="opentad", recall_multiples=(1, 5)).metrics
     assert opentad["mAP"] == pytest.approx(0.5078458128319393, rel=1e-12)
     assert opentad["Recall@5x@0.90"] == pytest.approx(0.18892823819309154, rel=1e-12)
+
+
+def test_predictions_mostly_of_other_classes_are_told():
+    truth = _truth({"a": [(0, 10, "Diving")]})
+    found = _found({"a": [(0, 10, "Diving", 0.9), (0, 1, "run", 0.8), (0, 1, "jump", 0.7)]}, ("Diving", "jump", "run"))
+    warnings = tal.evaluate("generic", truth, found).warnings
+    assert any("2 of 3 predictions are of classes that the annotations lack" in text for text in warnings)
