@@ -58,6 +58,9 @@ def run(
             f"no window of horizon {', '.join(map(str, protocol.horizon))}",
             expected=f"one of {', '.join(map(str, horizons))}",
         )
+    absent = [str(horizon) for horizon in protocol.horizon if horizon not in horizons]
+    if absent:
+        tally.warn(f"no window has the horizon {' or '.join(absent)}")
     windows = [name for name, plan in truth.items() if len(plan.actions) in chosen]
     tally.exclude("another horizon", len(truth) - len(windows))
     metrics, per_class = _scores(protocol, chosen, {name: truth[name] for name in windows}, fitting)

@@ -49,7 +49,7 @@ def run(
         lacking = [each for each in costs if each not in own]
         if lacking:
             tally.warn(f"{model} has no scores under {some(lacking)}: it is left out")
-            tally.drop("model without scores under every adaptation", 1)
+            tally.drop("score of a model that lacks an adaptation", sum(len(each) for each in adaptations.values()))
             continue
         averages[model] = own
     if not averages:

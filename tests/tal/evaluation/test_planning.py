@@ -22,6 +22,7 @@ def test_horizons_apart():
     one = evaluate("planning", TRUTH, plans, horizon=(3,))
     assert one.metrics["SR"] == one.metrics["SR@3"] == 0.5
     assert one.counts["ground_truth_excluded"] == {"another horizon": 1}
+    assert "horizon 5" in evaluate("planning", TRUTH, plans, horizon=(3, 5)).warnings[0]
     with pytest.raises(AnnotationError, match=r"no window of horizon 7(.|\n)*3, 4"):
         evaluate("planning", TRUTH, plans, horizon=(7,))
 

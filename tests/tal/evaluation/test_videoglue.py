@@ -85,6 +85,7 @@ def test_incomplete_models_and_gaps_are_told(files):
     result = evaluate("videoglue", *files, percent=True)
     assert "CLIP/VGS" not in result.metrics
     assert result.missing == ("CLIP",)
+    assert result.counts["predictions_dropped"] == {"score of a model that lacks an adaptation": 26}
     assert any("FLAVA lacks K400 under E2E" in text for text in result.warnings)
 
 
