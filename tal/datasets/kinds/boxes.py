@@ -44,9 +44,7 @@ class FrameBoxProtocol(Protocol):
     )
     prediction_files: ClassVar[str] = "AVA's CSV with the score as the 8th column."
     annotation_files: ClassVar[str] = (
-        "AVA's CSV, no header: video, seconds, left, top, right, bottom, action[, person]."
     )
-    prediction_files: ClassVar[str] = "The same with a score in the eighth column."
     options: ClassVar[tuple[str, ...]] = ("iou", "labelmap", "excluded", "included", "ties")
 
     iou: tuple[float, ...] = (0.5,)
