@@ -43,8 +43,6 @@ class FrameBoxProtocol(Protocol):
         "AVA's CSV: video, seconds, left, top, right, bottom, action and, optionally, person."
     )
     prediction_files: ClassVar[str] = "AVA's CSV with the score as the 8th column."
-    annotation_files: ClassVar[str] = (
-    )
     options: ClassVar[tuple[str, ...]] = ("iou", "labelmap", "excluded", "included", "ties")
 
     iou: tuple[float, ...] = (0.5,)
