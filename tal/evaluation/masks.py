@@ -43,25 +43,12 @@ def run(
             todo="for ActionVOS, dataset_visor/Annotations_Sparse/val as its scripts make it from VISOR",
         )
     tally = Tally()
-    listed = (
-        parse_sequences(inputs.read(annotations), annotations) if isinstance(annotations, Path | str) else annotations
-    )
-    sequences = [each for each in listed if protocol.flagged == "keep" or not each.flagged]
-    tally.exclude("sequence that the annotators flagged", len(listed) - len(sequences))
-    truth, found = MaskFiles(protocol.masks), MaskFiles(predictions)
+    sequences = _sequences(protocol, annotations, inputs, tally)
     frames = {f"{each.folder}/{frame}": each for each in sequences for frame in each.frames}
+    truth, found = MaskFiles(protocol.masks), MaskFiles(predictions)
     there = found.names
-    if not there & frames.keys():
-        raise AnnotationError(
-            f"{found}: none of its {len(there)} masks is of the split's frames: {some(sorted(there))}",
-            expected=f"masks such as {some(frames)}",
-            cause="another split, or files that are named in another way",
-        )
-    tally.drop("frame that is not evaluated", len(there - frames.keys()))
+    missing = _missing(frames, found, tally)
     areas, positive, names = _areas(frames, truth, found)
-    missing = len(frames.keys() - there)
-    if missing:
-        tally.warn(f"{missing} frames without a predicted mask count as empty")
     for each in (truth, found):
         if isinstance(each.given, Path | str):
             inputs.hashes[str(each.given)] = each.digest.hexdigest()
@@ -92,6 +79,35 @@ def run(
             for of in [np.array(names) == name]
         },
     )
+
+
+def _sequences(protocol: MasksProtocol, annotations: Any, inputs: Inputs, tally: Tally) -> list[Sequence]:
+    listed = (
+        parse_sequences(inputs.read(annotations), annotations) if isinstance(annotations, Path | str) else annotations
+    )
+    sequences = [each for each in listed if protocol.flagged == "keep" or not each.flagged]
+    tally.exclude("sequence that the annotators flagged", len(listed) - len(sequences))
+    return sequences
+
+
+def _missing(frames: Mapping[str, Sequence], found: MaskFiles, tally: Tally) -> int:
+    """Number of frames without a prediction.
+
+    Raises:
+        AnnotationError: not one frame in common.
+    """
+    there = found.names
+    if not there & frames.keys():
+        raise AnnotationError(
+            f"{found}: none of its {len(there)} masks is of the split's frames: {some(sorted(there))}",
+            expected=f"masks such as {some(frames)}",
+            cause="another split, or files that are named in another way",
+        )
+    tally.drop("frame that is not evaluated", len(there - frames.keys()))
+    missing = len(frames.keys() - there)
+    if missing:
+        tally.warn(f"{missing} frames without a predicted mask count as empty")
+    return missing
 
 
 def _areas(

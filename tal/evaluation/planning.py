@@ -1,6 +1,7 @@
 """Procedure planning: success rate, mean accuracy and mIoU per horizon."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +37,8 @@ def run(
     """
     tally = Tally()
     source = str(predictions) if isinstance(predictions, Path | str) else "predictions"
-    listed, plans = _plans(annotations, inputs), _plans(predictions, inputs)
-    truth = _named(listed)
-    if not any(plan.id for plan in plans):
-        if len(plans) != len(truth):
-            raise AnnotationError(
-                f"{source}: {len(plans)} plans without ids for {len(truth)} windows",
-                expected="one plan per window, in the annotations' order, or ids",
-            )
-        plans = [Plan(id=name, actions=plan.actions, where=plan.where) for name, plan in zip(truth, plans, strict=True)]
+    truth = _named(_plans(annotations, inputs))
+    plans = _matched(_plans(predictions, inputs), truth, source)
     found = {plan.id: plan for plan in plans}
     tally.drop(REPEATED, len(plans) - len(found))
     predicted = read(found, tally)
@@ -117,6 +111,18 @@ def _plans(given: Any, inputs: Inputs) -> list[Plan]:
     if not plans:
         raise AnnotationError("no plans", expected="at least one")
     return plans
+
+
+def _matched(plans: list[Plan], truth: Mapping[str, Plan], source: str) -> list[Plan]:
+    """Plans with their windows' ids; those without ids stand in the windows' order."""
+    if any(plan.id for plan in plans):
+        return plans
+    if len(plans) != len(truth):
+        raise AnnotationError(
+            f"{source}: {len(plans)} plans without ids for {len(truth)} windows",
+            expected="one plan per window, in the annotations' order, or ids",
+        )
+    return [replace(plan, id=name) for name, plan in zip(truth, plans, strict=True)]
 
 
 def _named(plans: Sequence[Plan]) -> dict[str, Plan]:

@@ -45,16 +45,7 @@ def run(
     truth = _truth(protocol, annotations, inputs)
     found = latest(_rows(predictions, inputs), tally)
     ours = shared(truth, found, tally, source)
-    if len(ours) < len(truth):
-        lacking = [video for video in truth if video not in ours]
-        if protocol.missing == "refuse":
-            raise AnnotationError(
-                f"{source}: no score of {len(lacking)} of {len(truth)} rated videos: {some(lacking)}",
-                expected="a score of every rated video",
-                cause="predictions for a part of the videos: a test split",
-                todo="choose the split with --subset, or leave the others out with --missing drop",
-            )
-        tally.warn(f"{len(lacking)} rated videos without a prediction are left out")
+    _check_complete(protocol, truth, ours, tally, source)
     pairs = _dimensions(protocol, truth, ours, source)
     videos = [video for video in truth if video in ours]
     table = {name: (_column(ours, videos, theirs), _column(truth, videos, name)) for name, theirs in pairs.items()}
@@ -81,6 +72,21 @@ def run(
         | {f"{name}/{metric}": value for name, values in by_dimension.items() for metric, value in values.items()},
         per_class=by_dimension,
     )
+
+
+def _check_complete(
+    protocol: QualityProtocol, truth: Mapping[str, Row], ours: Mapping[str, Row], tally: Tally, source: str
+) -> None:
+    lacking = [video for video in truth if video not in ours]
+    if lacking and protocol.missing == "refuse":
+        raise AnnotationError(
+            f"{source}: no score of {len(lacking)} of {len(truth)} rated videos: {some(lacking)}",
+            expected="a score of every rated video",
+            cause="predictions for a part of the videos: a test split",
+            todo="choose the split with --subset, or leave the others out with --missing drop",
+        )
+    if lacking:
+        tally.warn(f"{len(lacking)} rated videos without a prediction are left out")
 
 
 def _metrics(p: Floats, g: Floats, name: str, tally: Tally) -> dict[str, float]:
