@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tal.diagnosis.cases import MISSED, Case
 from tal.diagnosis.result import Comparison, Diagnosis, VideoChange
 from tal.pipelines.evaluation_tables import told
-from tal.report.diagnosis_words import BUCKETS_OF, ERROR_NAMES, ORACLE_NAMES, UNITS, bucket_range, seconds
+from tal.report.diagnosis_words import BUCKETS_OF, ERROR_NAMES, ORACLE_NAMES, UNITS, bucket_range, p_value, seconds
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -158,19 +158,17 @@ def _compared(console: Console, comparison: Comparison) -> None:
             _number(row.second),
             f"{row.second - row.first:+.4f}",
             interval,
-            _p(row.p),
+            p_value(row.p),
             style="bold" if name == "mAP" else None,
         )
     _section(console, "Comparison", about, table)
-    console.print(
-        f"p: paired bootstrap over videos, two-sided; permutation test of the mAP: p = {_p(comparison.p_permutation)}",
-        style="dim",
-    )
+    permuted = p_value(comparison.p_permutation)
+    console.print(f"p: paired bootstrap over videos, two-sided; permutation test of the mAP: p = {permuted}", style="dim")
     changed = sorted(comparison.per_class.items(), key=lambda item: item[1].second - item[1].first)
     table = _table("class", "first", "second", "difference", "p")
     chosen = changed if len(changed) <= 2 * _VIDEOS else [*changed[:_VIDEOS], *changed[-_VIDEOS:]]
     for name, row in reversed(chosen):
-        cells = (_number(row.first), _number(row.second), f"{row.second - row.first:+.4f}", _p(row.p))
+        cells = (_number(row.first), _number(row.second), f"{row.second - row.first:+.4f}", p_value(row.p))
         table.add_row(escape(name), *cells)
     _section(console, "Classes that gained and lost most", "", table)
     if comparison.gained or comparison.lost:
@@ -216,7 +214,3 @@ def _share(value: float) -> str:
 
 def _gain(value: float) -> str:
     return f"{value:+.4f}" if abs(value) >= 5e-5 else "0"
-
-
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"

@@ -71,6 +71,9 @@ class Buckets:
 def measure(truth: Rows, durations_s: Sequence[float | None]) -> dict[str, Floats]:
     """Characteristic -> (G,) value of each instance; NaN where it is unknown.
 
+    Instances are counted within their class and video. The characteristics that DETAD publishes for THUMOS14 have the
+    same lengths and coverage, but count the instances of all classes in the video.
+
     Args:
         truth: Ground truth; `video_idx` is a position in `durations_s`.
         durations_s: Of each video, seconds; None where it is not known.

@@ -14,6 +14,7 @@ from tal.report.diagnosis_words import (
     ORACLE_MEANINGS,
     ORACLE_NAMES,
     bucket_range,
+    p_value,
 )
 
 _CLASS_ROWS = 24
@@ -212,8 +213,8 @@ def comparison(result: Diagnosis) -> str:
     whole = found.metrics["mAP"]
     verdict = (
         f"mAP {whole.first:.4f} → {whole.second:.4f}: {whole.second - whole.first:+.4f}, 95 % interval "
-        f"{whole.interval.low:+.4f} to {whole.interval.high:+.4f}; p = {_p(whole.p)} (paired bootstrap over videos), "
-        f"p = {_p(found.p_permutation)} (permutation test)"
+        f"{whole.interval.low:+.4f} to {whole.interval.high:+.4f}; "
+        f"p = {p_value(whole.p)} (paired bootstrap over videos), p = {p_value(found.p_permutation)} (permutation test)"
     )
     per_class = sorted(found.per_class.items(), key=lambda item: item[1].second - item[1].first, reverse=True)
     most = sorted(per_class, key=lambda item: -abs(item[1].second - item[1].first))[:_CLASS_ROWS]
@@ -243,7 +244,7 @@ def _differences(title: str, rows: Iterable[tuple[str, Difference]], about: str)
             value=row.second - row.first,
             low=row.interval.low,
             high=row.interval.high,
-            hint=f"{name}: {row.first:.4f} to {row.second:.4f}, p = {_p(row.p)}",
+            hint=f"{name}: {row.first:.4f} to {row.second:.4f}, p = {p_value(row.p)}",
         )
         for name, row in rows
     ]
@@ -306,10 +307,6 @@ def _table(
 def _full(cell: str, column: int) -> str | None:
     """What a name that is cut says under the pointer."""
     return cell if column == 0 and len(cell) > 24 else None
-
-
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
 
 
 def _plain(value: object) -> str:

@@ -76,3 +76,8 @@ def seconds(value: float) -> str:
     hours, minutes = divmod(int(minutes), 60)
     sign = "-" if value < 0 else ""
     return f"{sign}{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{sign}{minutes}:{rest:04.1f}"
+
+
+def p_value(value: float) -> str:
+    """Three digits, or one significant one below a thousandth."""
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
