@@ -10,6 +10,7 @@ Boxes: CSV with `video,frame,label,score,x1,y1,x2,y2`; or ACT's and MOC's frame_
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from tal.annotations.csv import write_table
 from tal.annotations.tubes import rows_of, tube_of
 from tal.atomic import write_text
 from tal.errors import AnnotationError
-from tal.ops.tubes import FrameTube
+from tal.ops.tubes import MOST_FRAMES, FrameTube
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -154,8 +155,9 @@ def _boxes(
                 expected="numbers",
                 cause="a training run that diverged" if name == "score" else "",
             )
-    if np.any(frame != np.floor(frame)):
-        raise AnnotationError(f"{source}: a frame of {frame[frame != np.floor(frame)][0]}", expected="whole numbers")
+    odd = frame[(frame != np.floor(frame)) | (np.abs(frame) > MOST_FRAMES)]
+    if len(odd):
+        raise AnnotationError(f"{source}: a frame of {odd[0]:g}", expected=f"whole numbers up to {MOST_FRAMES}")
     video_index = {name: position for position, name in enumerate(dict.fromkeys(videos))}
     label_index = {name: position for position, name in enumerate(dict.fromkeys(labels))}
     return BoxTable(
@@ -194,9 +196,14 @@ def _from_json(data: Any, source: str) -> TubeTable:
 
 
 def _score(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not np.isfinite(value):
+    plain = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    try:
+        number = float(value) if plain else math.nan
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
         raise AnnotationError(f"{where}: score is {value!r:.40}", expected="a finite number")
-    return float(value)
+    return number
 
 
 def _from_pickle(data: Any, source: str, videos: Sequence[str], classes: Sequence[str]) -> BoxTable | TubeTable:

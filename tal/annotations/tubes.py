@@ -19,7 +19,7 @@ from tal.annotations import files, pickles
 from tal.annotations.records import Annotations, VideoRecord
 from tal.atomic import write_text
 from tal.errors import AnnotationError, TalError
-from tal.ops.tubes import FrameTube
+from tal.ops.tubes import MOST_FRAMES, FrameTube
 from tal.segments import Segments
 
 _LISTS = {"train_videos": "train", "test_videos": "test"}
@@ -39,9 +39,14 @@ def parse_bytes(content: bytes, path: Path | str) -> Annotations:
     Raises:
         AnnotationError: damaged, or annotations of another kind.
     """
-    if pickles.looks_like_pickle(content):
-        return parse_pickled(pickles.parse_pickle(content, path), source=str(path))
-    return parse(files.to_json(content, path), source=str(path))
+    pickled = pickles.looks_like_pickle(content)
+    data = pickles.parse_pickle(content, path) if pickled else files.to_json(content, path)
+    try:
+        return parse_pickled(data, source=str(path)) if pickled else parse(data, source=str(path))
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise AnnotationError(
+            f"{path}: an entry cannot be read: {type(error).__name__}: {error}", cause="a damaged file"
+        ) from error
 
 
 def parse(data: Any, *, source: str, classes: Sequence[str] | None = None) -> Annotations:
@@ -110,6 +115,8 @@ def _record(
     video: str, tubes: Iterable[tuple[int, Any]], count: Any, size: Any, where: str, classes: tuple[str, ...]
 ) -> VideoRecord:
     try:
+        if count is not None and not 0 < int(count) <= MOST_FRAMES:
+            raise ValueError(f"not from 1 to {MOST_FRAMES}")
         return VideoRecord(
             video=video,
             frame_tubes=tuple(tube_of(rows, label=label, where=where) for label, rows in tubes),
@@ -117,7 +124,7 @@ def _record(
             frame_size=None if size is None else (int(size[0]), int(size[1])),
             instances=Segments.empty(classes),
         )
-    except (IndexError, TypeError, ValueError) as error:
+    except (IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise AnnotationError(
             f"{where}: nframes {count!r:.40} or resolution {size!r:.40} cannot be read: {error}",
             expected="a number of frames, and (height, width)",

@@ -257,19 +257,26 @@ class Joining:
         if self.result.tubes is not None:
             self.tally.warn(f"tubes are given: link={method} is not applied")
             return
+        records = list(self.records.values())
         order = np.argsort(boxes.video_idx, kind="stable")
         tubes = []
         for rows in np.split(order, np.flatnonzero(np.diff(boxes.video_idx[order])) + 1):
             if not len(rows):
                 continue
             video = int(boxes.video_idx[rows[0]])
-            count = list(self.records.values())[video].frame_count or 0
+            record, last = records[video], int(boxes.frame[rows].max())
+            if record.frame_count is not None and last > record.frame_count:
+                raise AnnotationError(
+                    f"video {record.video!r}: a box on frame {last} of {record.frame_count} cannot be linked",
+                    expected="frames counted from 1",
+                    cause="frames at another rate, or detections of another video",
+                )
             found = link_detections(
                 boxes.frame[rows],
                 boxes.boxes[rows],
                 boxes.score[rows],
                 boxes.label[rows],
-                frame_count=max(count, int(boxes.frame[rows].max())),
+                frame_count=record.frame_count or last,
                 method=method,
             )
             tubes += [VideoTube(video_idx=video, tube=tube) for tube in found]

@@ -18,6 +18,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+MOST_FRAMES = 10_000_000
+"""Frame numbers above it are mistakes: four days of video at 30 frames per second."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FrameTube:
     """One box on each of a number of frames.
@@ -40,8 +44,10 @@ class FrameTube:
     box_score: Floats = field(default=None)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
-        frames = np.asarray(self.frames)
-        numbers = frames.astype(np.int64).reshape(-1)
+        frames = np.asarray(self.frames, np.float64).reshape(-1)
+        if not np.all(np.abs(frames) <= MOST_FRAMES):
+            raise TalError("tube with frame numbers that no video has", expected=f"1 to {MOST_FRAMES}")
+        numbers = frames.astype(np.int64)
         object.__setattr__(self, "frames", numbers)
         object.__setattr__(self, "boxes", np.asarray(self.boxes, np.float64).reshape(-1, 4))
         scores = np.full(len(numbers), self.score) if self.box_score is None else self.box_score
@@ -49,7 +55,7 @@ class FrameTube:
         lengths = {name: len(getattr(self, name)) for name in ("frames", "boxes", "box_score")}
         if set(lengths.values()) != {len(numbers)} or not len(numbers):
             raise TalError(f"tube with columns of lengths {lengths}", expected="at least one frame, a box on each")
-        if np.any(numbers != frames.reshape(-1)) or np.any(np.diff(numbers) <= 0):
+        if np.any(numbers != frames) or np.any(np.diff(numbers) <= 0):
             raise TalError("tube whose frames are not whole numbers that increase")
 
     def __len__(self) -> int:
@@ -94,30 +100,31 @@ def tube_iou(
     result = np.zeros((len(first), len(second)))
     if not len(first) or not len(second):
         return result
-    start, dense, present = _stacked(second)
+    frames, dense, present = _stacked(second)
     begins, ends = (np.array([getattr(tube, name) for tube in second]) for name in ("first", "last"))
     for row, tube in enumerate(first):
         common = np.minimum(ends, tube.last) - np.maximum(begins, tube.first) + 1
         spanned = np.maximum(ends, tube.last) - np.minimum(begins, tube.first) + 1
-        inside = (tube.frames >= start) & (tube.frames < start + dense.shape[1])
-        columns = tube.frames[inside] - start
-        overlap = paired_iou(dense[:, columns], tube.boxes[inside], inclusive=inclusive)
+        columns = np.minimum(np.searchsorted(frames, tube.frames), len(frames) - 1)
+        met = frames[columns] == tube.frames
+        columns = columns[met]
+        overlap = paired_iou(dense[:, columns], tube.boxes[met], inclusive=inclusive)
         total = np.where(present[:, columns], overlap, 0.0).sum(axis=1)
         counted = common >= (1 if touching else 2)
         result[row, counted] = (total[counted] / common[counted]) * (common[counted] / spanned[counted])
     return result
 
 
-def _stacked(tubes: Sequence[FrameTube]) -> tuple[int, Floats, NDArray[np.bool_]]:
-    """(first frame, (M, F, 4) boxes, (M, F) where there is one)."""
-    start = min(tube.first for tube in tubes)
-    count = max(tube.last for tube in tubes) - start + 1
-    boxes = np.zeros((len(tubes), count, 4))
-    present = np.zeros((len(tubes), count), bool)
+def _stacked(tubes: Sequence[FrameTube]) -> tuple[Ints, Floats, NDArray[np.bool_]]:
+    """((F,) frames on which there is any box, (M, F, 4) boxes, (M, F) where there is one)."""
+    frames = np.unique(np.concatenate([tube.frames for tube in tubes]))
+    boxes = np.zeros((len(tubes), len(frames), 4))
+    present = np.zeros((len(tubes), len(frames)), bool)
     for row, tube in enumerate(tubes):
-        boxes[row, tube.frames - start] = tube.boxes
-        present[row, tube.frames - start] = True
-    return start, boxes, present
+        columns = np.searchsorted(frames, tube.frames)
+        boxes[row, columns] = tube.boxes
+        present[row, columns] = True
+    return frames, boxes, present
 
 
 def nms_tubes(

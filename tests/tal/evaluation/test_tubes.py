@@ -209,6 +209,8 @@ def test_boxes_without_area_and_beyond_the_end(tmp_path):
     result = tal.evaluate("jhmdb", annotations, found)
     assert any("1 detected boxes are on frames beyond" in warning for warning in result.warnings)
     assert any("1 detected boxes end before they begin" in warning for warning in result.warnings)
+    with pytest.raises(AnnotationError, match="frame 21 of 20 cannot be linked"):
+        tal.evaluate("jhmdb", annotations, found, link="yowo")
     assert tal.evaluate("jhmdb", annotations, found, variant="pascal").counts["predictions_dropped"] == {
         "box without area": 2
     }
