@@ -9,7 +9,7 @@ _VARIANTS = {
     "stov-tal": Variant(
         settings={"videos": "predicted"},
         source="HYUNJS/STOV-TAL, libs/utils/eval_proposal.py (run_mAP_eval of the released version)",
-        about="only the videos that the prediction file names; its Gemini tables",
+        about="mAP over the videos with predictions alone, recalls over all; its Gemini tables",
     )
 }
 

@@ -51,21 +51,19 @@ def run(
     subset, _ = present_subset(annotations, protocol.subset)
     tally, records = Tally(), in_subset(annotations, subset)
     refuse_foreign(annotations, records, table, source)
-    left_out = _left_out(protocol, annotations, records, base, table)
-    kept, rows = without_videos(annotations, table, left_out, tally)
+    kept, rows = annotations, table
     if protocol.setting != "generalised":
-        wanted = protocol.setting == "constrained-base"
-        classes = [name for name in _judged_classes(protocol, annotations) if (name in base) == wanted]
-        kept, rows = of_classes(kept, in_subset(kept, subset), rows, source, classes=classes, tally=tally)
-    scored = score(protocol, kept, rows, source)
+        kept, rows = _in_setting(protocol, annotations, records, table, source, base=base, tally=tally)
+    unpredicted = _unpredicted(protocol, in_subset(kept, subset), rows)
+    scored = score(protocol, *without_videos(kept, rows, unpredicted, tally), source)
     joined = scored.joined
     metrics = dict(scored.metrics)
     if protocol.setting == "generalised":
         metrics |= _means("base", scored, base) | _means("novel", scored, set(scored.per_class) - set(base))
-    metrics |= _class_agnostic_recall(protocol, kept, rows, source, scored)
+    metrics |= _class_agnostic_recall(replace(protocol, subset=scored.subset), kept, rows, source)
     merge(joined.tally, tally)
-    if any("predictions" in reason for reason in left_out.values()):
-        joined.tally.warn("videos that the predictions do not name are left out, with their ground truth")
+    if unpredicted:
+        joined.tally.warn(f"mAP is without {len(unpredicted)} videos that have no predictions, recalls are with them")
     counts = joined.tally.counts(
         videos=joined.records,
         with_predictions={table.videos[video] for video in np.unique(table.video_idx)},
@@ -114,29 +112,47 @@ def _base_classes(protocol: OpenVocabularyProtocol, annotations: Annotations, in
     return protocol.base_classes
 
 
-def _judged_classes(protocol: OpenVocabularyProtocol, annotations: Annotations) -> list[str]:
-    excluded = {name for name, _ in protocol.excluded_classes}
-    return [name for name in annotations.classes if name not in excluded]
-
-
-def _left_out(
+def _in_setting(
     protocol: OpenVocabularyProtocol,
     annotations: Annotations,
     records: Mapping[str, VideoRecord],
-    base: Sequence[str],
     table: ResultTable,
-) -> dict[str, str]:
-    """Video of the split -> why it is not judged."""
-    named, judged = set(table.videos), set(_judged_classes(protocol, annotations))
-    left_out = {}
+    source: str,
+    *,
+    base: Sequence[str],
+    tally: Tally,
+) -> tuple[Annotations, ResultTable]:
+    """The classes of one kind, and the videos that hold no other."""
+    wanted = protocol.setting == "constrained-base"
+    excluded = {name for name, _ in protocol.excluded_classes}
+    judged = [name for name in annotations.classes if name not in excluded]
+    known, left_out = set(judged), {}
     for video, record in records.items():
-        kinds = {name in base for name in record.instances.names if name in judged}
-        if protocol.setting != "generalised" and kinds != {protocol.setting == "constrained-base"}:
-            both = "base and novel classes" if len(kinds) == 2 else "classes of the other kind"
-            left_out[video] = f"video with {both if kinds else 'no class'}"
-        elif protocol.videos == "predicted" and video not in named:
-            left_out[video] = "video that the predictions do not name"
-    return left_out
+        kinds = {name in base for name in record.instances.names if name in known}
+        if kinds != {wanted}:
+            held = ("no class", "classes of the other kind", "base and novel classes")[len(kinds)]
+            left_out[video] = f"video with {held}"
+    if len(left_out) == len(records):
+        kind = "base" if wanted else "novel"
+        raise AnnotationError(
+            f"{annotations.source or 'annotations'}: none of {len(records)} videos holds {kind} classes alone",
+            expected=f"videos without {'novel' if wanted else 'base'} classes",
+            cause="a list of base classes that is not this benchmark's" if protocol.base else "",
+        )
+    kept, rows = without_videos(annotations, table, left_out, tally)
+    chosen = {video: record for video, record in records.items() if video not in left_out}
+    classes = [name for name in judged if (name in base) == wanted]
+    return of_classes(kept, chosen, rows, source, classes=classes, tally=tally)
+
+
+def _unpredicted(
+    protocol: OpenVocabularyProtocol, records: Mapping[str, VideoRecord], table: ResultTable
+) -> dict[str, str]:
+    """Video without predictions -> why it is not judged; none where the protocol judges all."""
+    if protocol.videos == "all":
+        return {}
+    predicted = {table.videos[video] for video in np.unique(table.video_idx)}
+    return {video: "video without predictions" for video in records if video not in predicted}
 
 
 def _means(kind: str, scored: Scored, names: Sequence[str] | set[str]) -> dict[str, float]:
@@ -147,15 +163,16 @@ def _means(kind: str, scored: Scored, names: Sequence[str] | set[str]) -> dict[s
 
 
 def _class_agnostic_recall(
-    protocol: OpenVocabularyProtocol, annotations: Annotations, table: ResultTable, source: str, scored: Scored
+    protocol: OpenVocabularyProtocol, annotations: Annotations, table: ResultTable, source: str
 ) -> dict[str, float]:
-    """Recall of all instances by the best predictions of their video, whatever the classes of both."""
-    excluded = [name for name, _ in protocol.excluded_classes]
-    everything, rows = as_one_class(annotations, table, kept=excluded)
-    rules = replace(protocol, subset=scored.subset, duplicates="keep")
-    predictions = join(rules, everything, rows, source).predictions
-    truth = without_classes(scored.joined.truth)
-    pairs = overlaps(truth, predictions, [protocol.agnostic_tiou], class_count=1)
+    """Recall of all instances by the best predictions of their video, whatever the classes of both.
+
+    Duplicates are still told by class: what is annotated as two classes at once counts twice, as in STOV-TAL.
+    """
+    truth = join(protocol, annotations, table, source).truth
+    everything, rows = as_one_class(annotations, table, kept=[name for name, _ in protocol.excluded_classes])
+    predictions = join(replace(protocol, duplicates="keep"), everything, rows, source).predictions
+    pairs = overlaps(without_classes(truth), predictions, [protocol.agnostic_tiou], class_count=1)
     at = threshold_name(protocol.agnostic_tiou)
     recalls = {f"{k}x": float(recall_at(pairs, k)[0, 0]) for k in _MULTIPLES}
     recalls |= {str(k): float(recall_of_best(pairs, k)[0]) for k in protocol.agnostic_counts}

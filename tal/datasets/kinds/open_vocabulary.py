@@ -9,7 +9,7 @@ from tal.datasets.kinds.detection import DetectionProtocol
 from tal.datasets.protocol import DETECTED_SEGMENTS
 from tal.errors import ConfigError
 
-VIDEO_RULES = {"all": "all videos of the split", "predicted": "videos that the prediction file names"}
+VIDEO_RULES = {"all": "all videos of the split", "predicted": "videos with predictions"}
 SETTINGS = {
     "generalised": "all classes, all videos of the split",
     "constrained-base": "base classes, videos without novel ones",
@@ -31,7 +31,7 @@ class OpenVocabularyProtocol(DetectionProtocol):
         base: File with the base classes: JSON list or one class per line. All other classes are novel.
         setting: generalised judges all classes in all videos; constrained-base and constrained-novel only the classes
             of the one kind, in the videos that hold no other, with predictions made from that list of classes.
-        videos: Judge all videos of the split, or only those predicted.
+        videos: mAP over all videos of the split, or only those predicted, which have predictions.
         base_classes: The base classes where the benchmark fixes them and no file is given.
         agnostic_tiou: Threshold of the class-agnostic recalls.
         agnostic_counts: k of the class-agnostic Recall@k; those of Recall@kx are 1 and 5.
@@ -77,7 +77,7 @@ class ZeroShotProtocol(DetectionProtocol):
         outside: count predictions on videos that are not in the split as false positives, or drop them.
         splits: Folder with one list of unseen classes per split, a class per line: split_0.list, split_1.list, ...
             Predictions are one file for all splits, or a folder with a file per split, told by its number.
-        videos: Judge all videos, or only those predicted, which a file names.
+        videos: Judge all videos, or only those predicted, which the file names, if only with an empty list.
         split_count: Splits that the benchmark has.
         rounded: The AP of each class is rounded to 0.1 per cent, and a class without ground truth counts as 0.
     """
@@ -99,8 +99,9 @@ class ZeroShotProtocol(DetectionProtocol):
     def described(self) -> dict[str, Any]:
         """The rules that are applied, with the tool that each follows."""
         exact = "exact, mean over the classes with ground truth"
+        named = "videos that the prediction file names"
         return super().described() | {
-            "videos": f"{self.videos}: {VIDEO_RULES[self.videos]}",
+            "videos": f"predicted: {named}" if self.videos == "predicted" else f"all: {VIDEO_RULES['all']}",
             "AP": "rounded to 0.1 per cent, mean over the listed classes" if self.rounded else exact,
         }
 

@@ -95,10 +95,12 @@ def test_constrained_to_novel_classes(base):
     result = evaluate("activitynet-open", TRUTH, FOUND, base=base, setting="constrained-novel")
     assert result.counts["videos"] == 2
     assert result.metrics["mAP@0.50"] == pytest.approx(1 / 2 / 3)
-    predicted = evaluate("activitynet-open", TRUTH, FOUND, base=base, setting="constrained-novel", variant="stov-tal")
+    named = {**FOUND, "late": _segments([])}
+    predicted = evaluate("activitynet-open", TRUTH, named, base=base, setting="constrained-novel", variant="stov-tal")
     assert predicted.metrics["mAP@0.50"] == pytest.approx(1 / 2)
-    assert predicted.counts["ground_truth_excluded"]["video that the predictions do not name"] == 2
-    assert any("do not name" in text for text in predicted.warnings)
+    assert predicted.counts["ground_truth_excluded"]["video without predictions"] == 2
+    assert predicted.metrics["agnostic/Recall@100@0.50"] == pytest.approx(1 / 3)
+    assert any("mAP is without 1 videos" in text for text in predicted.warnings)
 
 
 def test_no_class_of_a_kind_has_no_mean(tmp_path):
@@ -107,6 +109,13 @@ def test_no_class_of_a_kind_has_no_mean(tmp_path):
     result = evaluate("activitynet-open", TRUTH, FOUND, base=path)
     assert math.isnan(result.metrics["novel/mAP"])
     assert result.metrics["base/mAP"] == pytest.approx(result.metrics["mAP"])
+
+
+def test_a_setting_without_videos_is_refused(tmp_path):
+    path = tmp_path / "base.json"
+    path.write_text(json.dumps(["clap", "jump", "spin", "wave"]))
+    with pytest.raises(AnnotationError, match="none of 4 videos holds novel classes alone"):
+        evaluate("activitynet-open", TRUTH, FOUND, base=path, setting="constrained-novel")
 
 
 def test_only_the_very_same_instance_is_a_duplicate(base):
