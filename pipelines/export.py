@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from tal.errors import ConfigError
+from tal.errors import AnnotationError, ConfigError
 from tal.pipelines.export_media import find_media
 from tal.pipelines.export_sources import Material, read_material
 from tal.pipelines.export_targets import Options, Target, content, target_of
@@ -85,6 +85,8 @@ def _chosen(
     material: Material, subset: str | None, videos: list[str] | None, threshold: float | None, top: int | None
 ) -> Material:
     source = material.annotations.source
+    if not len(material.annotations):
+        raise AnnotationError(f"{source} holds no videos", expected="at least one", cause="a run that failed")
     if threshold is not None and not math.isfinite(threshold):  # scores of others may be of any size
         raise ConfigError(f"threshold {threshold}", expected="a finite score")
     if top is not None and top < 1:

@@ -5,6 +5,8 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryDirectory
 
 TEMPORARY = ".tmp-"
 """How temporary files begin; what a killed process left of them may be deleted."""
@@ -14,10 +16,18 @@ TEMPORARY = ".tmp-"
 def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; rename it to `path` at the end, remove it if anything fails.
 
+    A device or pipe, such as /dev/stdout, stays what it is: what was written is sent to it at the end.
+
     Args:
         path: The file to make or replace; its folder is made as needed.
         sync: Return only when file and folder are on the disk.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        with TemporaryDirectory() as folder:
+            yield Path(folder, "content")
+            with Path(folder, "content").open("rb") as content, path.open("wb") as target:
+                copyfileobj(content, target)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(6)}")
     try:

@@ -11,6 +11,7 @@ import io
 import math
 import pickle
 import re
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NoReturn
@@ -70,7 +71,7 @@ def parse_pickle(content: bytes, path: Path | str) -> Any:
             f"{path}: not a readable pickle: {type(error).__name__}: {error}",
             cause="a damaged or truncated file",
         ) from None
-    except (pickle.UnpicklingError, RecursionError) as error:
+    except (pickle.UnpicklingError, RecursionError, struct.error) as error:
         raise AnnotationError(f"{path}: not a readable pickle: {error}", cause="a damaged or truncated file") from None
 
 

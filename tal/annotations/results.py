@@ -130,6 +130,7 @@ class ResultTable:
         made_s = {} if self.generation_time_s is None else {GENERATION_TIME: self.generation_time_s}
         order = np.lexsort((-self.score, self.video_idx))
         bounds = np.searchsorted(self.video_idx[order], np.arange(len(self.videos) + 1))
+        parts = np.split(order, bounds[1:-1])[: len(self.videos)]  # Of nothing, numpy makes one part.
         return {
             video: Segments(
                 start_s=self.start_s[rows],
@@ -139,7 +140,7 @@ class ResultTable:
                 classes=known,
                 extra={name: column[rows] for name, column in made_s.items()},
             )
-            for video, rows in zip(self.videos, np.split(order, bounds[1:-1]), strict=True)
+            for video, rows in zip(self.videos, parts, strict=True)
         }
 
 

@@ -364,6 +364,7 @@ def test_misuse(predictions, annotations, tmp_path, capsys):
     assert "is a file" in told(predictions, annotations, "--to", "srt")
     assert "holds annotations, which have no scores" in told(annotations, tmp_path / "x", "--to", "csv", "--top", "3")
     assert "no video is in subset 'test'" in told(annotations, tmp_path / "x", "--to", "csv", "--subset", "test")
+    assert "holds no videos" in told(_write(tmp_path / "e.json", {"results": {}}), tmp_path / "x", "--to", "csv")
     assert "fps -1" in told(predictions, tmp_path / "x", "--to", "label-studio", "--fps", "-1")
     told_ava = told(predictions, tmp_path / "x", "--to", "ava")
     assert "holds 4 segments; ava is for tubes or single boxes" in told_ava

@@ -1,5 +1,8 @@
 """A file is there whole or not at all."""
 
+import os
+import threading
+
 import pytest
 
 from tal.atomic import replacing, write_text
@@ -33,3 +36,15 @@ def test_a_refusal_of_the_system_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"No space.*file\.txt"):
         write_text(tmp_path / "file.txt", "text")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_stays_a_pipe(tmp_path):
+    path, received = tmp_path / "pipe", []
+    os.mkfifo(path)
+    reader = threading.Thread(target=lambda: received.append(path.read_text()))
+    reader.start()
+    write_text(path, "text")
+    reader.join()
+    assert received == ["text"]
+    assert path.is_fifo()
+    assert list(tmp_path.iterdir()) == [path]

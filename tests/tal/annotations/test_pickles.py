@@ -199,6 +199,14 @@ def test_damage_is_one_clear_error_or_data(data):
         parse_pickle(bytes(content[: data.draw(st.integers(0, len(content)))]), "x.pkl")
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_pickle_that_ends_too_early_is_told(protocol):
+    content = pickle.dumps({"a": [1, 2.5, "text" * 80, np.arange(3)]}, protocol)
+    for end in range(3, len(content) - 1):
+        with pytest.raises(AnnotationError, match=r"x\.pkl"):
+            parse_pickle(content[:end], "x.pkl")
+
+
 def test_what_is_a_pickle():
     buffer = io.BytesIO()
     np.save(buffer, np.arange(3))

@@ -119,3 +119,10 @@ def test_scores_are_left_away_together_or_not_at_all():
     mixed = json.dumps({"results": {"a": [{"segment": [0, 1], "score": 1}, {"segment": [2, 3]}]}}).encode()
     with pytest.raises(AnnotationError, match="prediction 1 has no score"):
         parse_table(mixed, "p.json", scored=False)
+
+
+def test_a_file_without_videos_gives_none(tmp_path):
+    (tmp_path / "p.json").write_text('{"results": {}}')
+    assert read_results(tmp_path / "p.json") == {}
+    (tmp_path / "p.csv").write_text("video,start,end,label,score\n")
+    assert read_results(tmp_path / "p.csv") == {}
