@@ -91,8 +91,8 @@ def _of_every_subset(protocol: ZeroShotProtocol, annotations: Annotations) -> An
 
 
 def _number(path: Path) -> int | None:
-    """The last number in a file's name, which tells its split."""
-    found = re.findall(r"\d+", path.stem)
+    """The split that a file's name tells: the number after "split", else the last one."""
+    found = re.findall(r"split[ _-]?(\d+)", path.stem.lower()) or re.findall(r"\d+", path.stem)
     return int(found[-1]) if found else None
 
 
@@ -115,7 +115,7 @@ def _numbered_files(folder: Path, suffixes: tuple[str, ...]) -> dict[int, Path]:
         found[number] = path
     if not found:
         raise AnnotationError(
-            f"{folder}: no file whose name ends with a split's number",
+            f"{folder}: no file whose name tells a split's number",
             expected=f"split_0{suffixes[0]}, split_1{suffixes[0]}, ...",
         )
     return dict(sorted(found.items()))
