@@ -72,7 +72,11 @@ def run(
         protocol=protocol.name,
         title=protocol.title,
         options=protocol.described()
-        | {"subset": results[0].scored.subset, "annotation_format": annotations.format, "counts": "summed over splits"},
+        | {
+            "subset": results[0].scored.subset or EVERY_SUBSET,
+            "annotation_format": annotations.format,
+            "counts": "summed over splits",
+        },
         inputs=inputs.hashes,
         counts=counts,
         metrics=_means(protocol, results, names),
