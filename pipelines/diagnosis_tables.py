@@ -163,7 +163,9 @@ def _compared(console: Console, comparison: Comparison) -> None:
         )
     _section(console, "Comparison", about, table)
     permuted = p_value(comparison.p_permutation)
-    console.print(f"p: paired bootstrap over videos, two-sided; permutation test of the mAP: p = {permuted}", style="dim")
+    console.print(
+        f"p: paired bootstrap over videos, two-sided; permutation test of the mAP: p = {permuted}", style="dim"
+    )
     changed = sorted(comparison.per_class.items(), key=lambda item: item[1].second - item[1].first)
     table = _table("class", "first", "second", "difference", "p")
     chosen = changed if len(changed) <= 2 * _VIDEOS else [*changed[:_VIDEOS], *changed[-_VIDEOS:]]

@@ -107,7 +107,11 @@ def _random_set(seed, *, jitter_s=1.0, scale=1.0, videos=30):
         (v, c, s + a, max(e + b, s + a + 0.1), scale * random.random())
         for (v, c, s, e), (a, b) in zip(truth, noise, strict=True)
     ]
-    found += [(int(random.integers(videos)), int(random.integers(CLASSES)), 60.0, 66.0, scale * random.random())] * 9
+    found += [
+        (video, int(random.integers(CLASSES)), 60.0, 66.0, scale * random.random())
+        for video in range(videos)
+        for _ in range(random.poisson(1.5))
+    ]
     return truth, found
 
 
@@ -155,7 +159,7 @@ def test_p_values_are_as_rare_as_they_say_where_there_is_no_difference():
         ]
     )
     assert ((p <= 0.1).mean(axis=0) < 0.17).all()
-    assert ((p <= 0.5).mean(axis=0) > 0.35).all()
+    assert ((p <= 0.5).mean(axis=0) > 0.38).all()
 
 
 @settings(max_examples=40, deadline=None)
