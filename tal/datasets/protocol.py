@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from types import UnionType
+from typing import Any, ClassVar, Self, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -93,13 +94,22 @@ class Protocol:
         if variant is not None and variant not in self.variants:
             raise unknown_name(f"variant of {self.name}", variant, self.variants)
         settings = dict(self.variants[variant].settings) if variant is not None else {}
-        return replace(self, **(settings | chosen))
+        hints = get_type_hints(type(self))
+        return replace(self, **settings | {name: _fitted(hints[name], value) for name, value in chosen.items()})
 
     def described(self) -> dict[str, Any]:
         """The rules that are applied, as plain values for json."""
         rules = {name: _plain(getattr(self, name)) for name in self.open_options}
         source = self.variants[self.variant].source if self.variant is not None else self.source
         return rules | {"source": source}
+
+
+def _fitted(hint: Any, value: Any) -> Any:
+    """One value, or a list of values, as the tuple that the field holds; words as the path."""
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if any(get_origin(kind) is tuple for kind in kinds):
+        return (value,) if isinstance(value, str | float | int) else tuple(np.asarray(value).tolist())
+    return Path(value) if Path in kinds and isinstance(value, str) else value
 
 
 def _plain(value: Any) -> Any:
