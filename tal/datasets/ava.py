@@ -77,6 +77,11 @@ _VARIANTS = {
         source="activitynet/ActivityNet, Evaluation/get_ava_performance.py",
         about="50 rows per keyframe, by the script's heap; keyframes are those that the ground truth's file names",
     ),
+    "official-2019": Variant(
+        settings={"keyframes": "all"},
+        source="activitynet/ActivityNet, Evaluation/get_ava_performance.py as it was until April 2020 (3fee089)",
+        about="50 rows per keyframe, by the script's heap; keyframes without ground truth count unless excluded",
+    ),
     "slowfast": Variant(
         settings={"limit": 0, "order": "file", "keyframes": "all"},
         source="facebookresearch/SlowFast, slowfast/utils/ava_eval_helper.py",

@@ -32,13 +32,14 @@ def test_official_numbers():
     assert set(result.inputs) == {str(path) for path in (*FILES, LABEL_MAP)}
 
 
-# The official script on the two files without the rows of the excluded keyframes (it has no option for them), and
-# SlowFast's and STMixer's evaluation code with the list; all with NumPy's portable sort.
+# The official script on the two files without the rows of the excluded keyframes (it has no option for them), its
+# version of 2019, SlowFast's and STMixer's evaluation code with the list; all with NumPy's portable sort.
 @needs_cases
 @pytest.mark.parametrize(
     ("variant", "number"),
     [
         ("official", 0.6620753513050661),
+        ("official-2019", 0.6592444182705167),
         ("slowfast", 0.6590943470091053),
         ("stmixer", 0.6592444182705167),
     ],
@@ -137,7 +138,7 @@ def test_keyframes_of_either_side_by_the_variants(tmp_path):
     paths = [tmp_path / name for name in ("gt.csv", "found.csv", "map.pbtxt")]
     for path, text in zip(paths, (truth, found, 'item { name: "stand" id: 1 }'), strict=True):
         path.write_text(text)
-    false_before = {None: 2, "official": 2, "tuber": 2, "slowfast": 3, "stmixer": 3}
+    false_before = {None: 2, "official": 2, "tuber": 2, "official-2019": 3, "slowfast": 3, "stmixer": 3}
     for variant, count in false_before.items():
         result = evaluate("ava", paths[0], paths[1], labelmap=paths[2], variant=variant)
         assert result.metrics["mAP@0.50"] == pytest.approx(0.5 / (1 + count)), variant
