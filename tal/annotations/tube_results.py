@@ -11,8 +11,9 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _COLUMNS = ("video", "frame", "label", "score", "x1", "y1", "x2", "y2")
+_NUMBERS = _COLUMNS[1:2] + _COLUMNS[3:]
+_ROWS_AT_ONCE = 100_000
 _EXPECTED = (
     "boxes as CSV (video,frame,label,score,x1,y1,x2,y2), tubes as JSON "
     '({"columns", "videos": {VIDEO: [{label, score, boxes}]}}), a pickle of ACT or MOC, or the folder of its tubelets'
@@ -41,8 +44,8 @@ class BoxTable:
     """Detected boxes as columns of equal length N, in the file's order.
 
     Args:
-        videos: The ids that occur.
-        labels: The class names that occur.
+        videos: The ids that `video_idx` points into; some may not occur.
+        labels: The class names, likewise.
         video_idx: (N,) index into `videos`.
         label_idx: (N,) index into `labels`.
         frame: (N,) from 1.
@@ -110,64 +113,71 @@ def _from_csv(text: str, source: str) -> BoxTable:
                 expected=_EXPECTED,
                 cause="a file without a header line, or of another task",
             )
-        rows = [row for row in reader if row]
+        return _columns(reader, header, source)
     except csv.Error as error:
         raise AnnotationError(f"{source}: line {reader.line_num} is no CSV: {error}") from None
-    wrong = next((line for line, row in enumerate(rows, 2) if len(row) != len(header)), None)
-    if wrong is not None:
-        raise AnnotationError(
-            f"{source}: row {wrong} has {len(rows[wrong - 2])} cells, the header {len(header)}",
-            cause="the file is truncated" if wrong == len(rows) + 1 else "",
-        )
-    cells = dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(header, ())
-    numbers = {name: _numbers(cells[name], name, source) for name in _COLUMNS if name not in ("video", "label")}
-    return _boxes(
-        cells["video"],
-        cells["label"],
-        numbers["frame"],
-        numbers["score"],
-        np.stack([numbers[name] for name in ("x1", "y1", "x2", "y2")], axis=1),
-        source,
-    )
 
 
-def _numbers(cells: Sequence[str], name: str, source: str) -> Floats:
+def _columns(reader: Iterable[list[str]], header: Sequence[str], source: str) -> BoxTable:
+    """The table, its rows taken some at a time: as text they need ten times the memory."""
+    videos: dict[str, int] = {}
+    labels: dict[str, int] = {}
+    parts: list[list[Floats]] = []
+    filled = (row for row in reader if row)
+    number = 2  # The header is row 1; empty lines do not count.
+    while rows := list(islice(filled, _ROWS_AT_ONCE)):
+        wrong = next((each for each in range(len(rows)) if len(rows[each]) != len(header)), None)
+        if wrong is not None:
+            raise AnnotationError(
+                f"{source}: row {number + wrong} has {len(rows[wrong])} cells, the header {len(header)}",
+                cause="the file is truncated" if wrong == len(rows) - 1 and len(rows) < _ROWS_AT_ONCE else "",
+            )
+        cells = dict(zip(header, zip(*rows, strict=True), strict=True))
+        named = [
+            np.array([index.setdefault(name, len(index)) for name in cells[column]], np.float64)
+            for index, column in ((videos, "video"), (labels, "label"))
+        ]
+        parts.append([*named, *(_numbers(cells[name], name, source, number) for name in _NUMBERS)])
+        number += len(rows)
+    table = np.concatenate([np.stack(part, axis=1) for part in parts]) if parts else np.zeros((0, 8))
+    return _boxes(tuple(videos), tuple(labels), table, source)
+
+
+def _numbers(cells: Sequence[str], name: str, source: str, first_row: int) -> Floats:
     try:
-        return np.array(cells, dtype=np.float64) if cells else np.zeros(0)
+        return np.array(cells, dtype=np.float64)
     except ValueError:
-        for line, cell in enumerate(cells, 2):
+        for row, cell in enumerate(cells, first_row):
             try:
                 float(cell)
             except ValueError:
-                raise AnnotationError(f"{source}: row {line}: {name} is {cell!r}", expected="a number") from None
+                raise AnnotationError(f"{source}: row {row}: {name} is {cell!r}", expected="a number") from None
         raise
 
 
-def _boxes(
-    videos: Sequence[Any], labels: Sequence[Any], frame: Floats, score: Floats, boxes: Floats, source: str
-) -> BoxTable:
+def _boxes(videos: tuple[str, ...], labels: tuple[str, ...], table: Floats, source: str) -> BoxTable:
+    """The table from (N, 8) numbers: places in `videos` and `labels`, frame, score and box."""
+    video_idx, frame, score, boxes = table[:, 0].astype(np.int64), table[:, 2], table[:, 3], table[:, 4:8]
     for name, column in (("score", score), ("frame", frame), ("box", boxes.sum(axis=1))):
         wrong = np.flatnonzero(~np.isfinite(column))
         if len(wrong):
             raise AnnotationError(
                 f"{source}: {len(wrong)} detections whose {name} is NaN or infinite, the first on video "
-                f"{videos[wrong[0]]!r}",
+                f"{videos[video_idx[wrong[0]]]!r}",
                 expected="numbers",
                 cause="a training run that diverged" if name == "score" else "",
             )
     odd = frame[(frame != np.floor(frame)) | (np.abs(frame) > MOST_FRAMES)]
     if len(odd):
         raise AnnotationError(f"{source}: a frame of {odd[0]:g}", expected=f"whole numbers up to {MOST_FRAMES}")
-    video_index = {name: position for position, name in enumerate(dict.fromkeys(videos))}
-    label_index = {name: position for position, name in enumerate(dict.fromkeys(labels))}
     return BoxTable(
-        videos=tuple(map(str, video_index)),
-        labels=tuple(map(str, label_index)),
-        video_idx=np.array([video_index[name] for name in videos], np.int64),
-        label_idx=np.array([label_index[name] for name in labels], np.int64),
+        videos=videos,
+        labels=labels,
+        video_idx=video_idx,
+        label_idx=table[:, 1].astype(np.int64),
         frame=frame.astype(np.int64),
-        score=score,
-        boxes=boxes,
+        score=np.ascontiguousarray(score),
+        boxes=np.ascontiguousarray(boxes),
     )
 
 
@@ -217,8 +227,7 @@ def _from_pickle(data: Any, source: str, videos: Sequence[str], classes: Sequenc
                     expected=f"0 to {count - 1}: the split and the annotations have {count} {name}",
                     cause="frame detections of another split",
                 )
-        named = [[videos[int(row)] for row in table[:, 0]], [classes[int(row)] for row in table[:, 2]]]
-        return _boxes(named[0], named[1], table[:, 1], table[:, 3], table[:, 4:8], source)
+        return _boxes(tuple(videos), tuple(classes), table[:, [0, 2, 1, 3, 4, 5, 6, 7]], source)
     if isinstance(data, dict) and data and all(isinstance(tubes, list | tuple) for tubes in data.values()):
         found: dict[str, list[FrameTube]] = {}
         for label, tubes in data.items():

@@ -158,7 +158,7 @@ def test_tubes_come_back(tmp_path):
 def test_pickled_predictions():
     rows = np.array([[1, 3, 0, 0.5, 1, 2, 3, 4]], np.float32)
     table = _parsed(pickle.dumps(rows, 4))
-    assert (table.videos, table.labels, table.frame.tolist()) == (("walk/b",), ("run",), [3])
+    assert (table.video_idx.tolist(), table.label_idx.tolist(), table.frame.tolist()) == ([1], [0], [3])
     tubes = _parsed(pickle.dumps({1: [("run/a", np.float32(0.5), np.array([BOX]))], 0: []}))
     assert [tube.label for tube in tubes.videos["run/a"]] == [1]
     for wrong, message in (
