@@ -133,6 +133,8 @@ PROTOCOLS = Registry(
         "planning": ("tal.datasets.planning:PROTOCOL", "procedure planning: success rate, accuracy and mIoU"),
         "differencing": ("tal.datasets.differencing:PROTOCOL", "VidDiffBench: closed accuracy and open recall"),
         "segmentation": ("tal.datasets.masks:PROTOCOL", "ActionVOS: masks of the objects that act, p/n IoU and gIoU"),
+        "hand-objects": ("tal.datasets.hand_objects:PROTOCOL", "hands with the objects they use, as on 100DOH, AP"),
+        "active-objects": ("tal.datasets.hand_objects:ACTIVE_OBJECTS", "objects in use, as on MECCANO, AP"),
     },
 )
 

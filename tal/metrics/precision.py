@@ -63,7 +63,7 @@ def trapezoid_ap(right: ArrayLike, positives: ArrayLike, *, first_precision: flo
     return _per_positive((found * (before + precision) / 2).sum(axis=-1), positives)
 
 
-def eleven_point_ap(right: ArrayLike, positives: ArrayLike) -> Floats:
+def eleven_point_ap(right: ArrayLike, positives: ArrayLike, *, points: ArrayLike | None = None) -> Floats:
     """(...) mean over recall 0, 0.1, ..., 1 of the highest precision from there on; NaN where nothing is to find.
 
     The rule of Pascal VOC until 2009 (VOCdevkit, VOCevaldet).
@@ -71,10 +71,12 @@ def eleven_point_ap(right: ArrayLike, positives: ArrayLike) -> Floats:
     Args:
         right: (..., N) whether each prediction is right, the best first.
         positives: (...) number of things to find.
+        points: (11,) the very floats to compare recall with, where an evaluator has others: `numpy.arange(0, 1.1, 0.1)`
+            holds 0.30000000000000004, which a recall of 3 / 10 does not reach.
     """
     precision, recall = precision_recall(right, positives)
-    points = np.arange(11) / 10
-    reached = recall[..., None, :] >= points[:, None]
+    levels = np.arange(11) / 10 if points is None else np.asarray(points, np.float64)
+    reached = recall[..., None, :] >= levels[:, None]
     highest = np.where(reached, precision[..., None, :], 0.0).max(axis=-1, initial=0.0)
     return np.where(np.asarray(positives) > 0, highest.mean(axis=-1), np.nan)
 
