@@ -12,7 +12,7 @@ from tal.annotations import ava, csv, files, pickles, tubes, ual_bench
 from tal.annotations.moment_results import MomentTable, parse_moments
 from tal.annotations.reading import parse_annotations
 from tal.annotations.records import Annotations, VideoRecord
-from tal.annotations.results import parse_table
+from tal.annotations.results import GENERATION_TIME, parse_table
 from tal.annotations.subsets import in_subset
 from tal.annotations.tube_results import TubeTable, parse_results
 from tal.boxes import KeyframeBoxes, Tube
@@ -52,6 +52,7 @@ class Material:
             "qids": sum(bool(moment.qid) for record in records for moment in record.moments),
             "saliency": sum(bool(moment.saliency) for record in records for moment in record.moments),
             "box_scores": 0 if self.boxes is None or self.boxes.score is None else len(self.boxes),
+            "generation_times": sum(len(each.instances) for each in records if GENERATION_TIME in each.instances.extra),
             "cycles": sum(len(spans) for record in records for spans in record.cycles_s.values()),
             "steps": sum(len(record.steps) for record in records),
             "quality": sum(record.quality is not None for record in records),
@@ -305,13 +306,14 @@ def _of_queries(table: MomentTable, kept: Sequence[bool]) -> MomentTable:
 
 
 def _of_keyframes(boxes: KeyframeBoxes, kept: NDArray[np.bool_]) -> KeyframeBoxes:
-    number = np.cumsum(kept) - 1
-    rows = kept[boxes.frame_idx]
-    boxes = _of_box_rows(boxes, rows)
+    """Only these keyframes, and the videos that have one."""
+    boxes = _of_box_rows(boxes, kept[boxes.frame_idx])
+    chosen, video_idx = np.unique(boxes.frame_video_idx[kept], return_inverse=True)
     return replace(
         boxes,
-        frame_idx=number[boxes.frame_idx],
-        frame_video_idx=boxes.frame_video_idx[kept],
+        videos=tuple(boxes.videos[video] for video in chosen),
+        frame_video_idx=video_idx,
+        frame_idx=(np.cumsum(kept) - 1)[boxes.frame_idx],
         frame_time_s=boxes.frame_time_s[kept],
     )
 

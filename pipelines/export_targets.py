@@ -78,6 +78,7 @@ WORDS = {
     "qids": "query ids",
     "saliency": "queries' saliency scores",
     "box_scores": "scores of boxes",
+    "generation_times": "generation times",
     "cycles": "repetition cycles",
     "steps": "steps",
     "quality": "quality scores",
@@ -236,7 +237,7 @@ def _keyframe_boxes(material: Material) -> tuple[KeyframeBoxes, Mapping[int, str
 _TABLE = Target(suffix=".csv", write=_csv, needs=_SPANS, kept=frozenset({"segments"}), changed=_AS_SPANS)
 
 TARGETS: dict[str, Target] = {
-    "csv": _TABLE,
+    "csv": replace(_TABLE, kept=_TABLE.kept | {"generation_times"}),
     "srt": replace(_TABLE, suffix=".srt", write=_srt, per_video=True),
     "vtt": replace(_TABLE, suffix=".vtt", write=_vtt, per_video=True),
     "activitynet": Target(
@@ -277,4 +278,4 @@ TARGETS: dict[str, Target] = {
     ),
     "ava": Target(suffix=".csv", write=_ava, needs=_TRACKS, kept=_TRACKS | {"box_scores"}, beside=".pbtxt"),
 }
-_OF_PREDICTIONS = {"activitynet": replace(_TABLE, suffix=".json", write=_results)}
+_OF_PREDICTIONS = {"activitynet": replace(TARGETS["csv"], suffix=".json", write=_results)}

@@ -333,12 +333,17 @@ def _entries(rows: Segments) -> list[dict[str, Any]]:
 
 
 def write_csv(path: Path | str, results: Mapping[str, Segments]) -> None:
-    """Write predictions as CSV: video, start, end, label, score."""
-    rows = [
+    """Write predictions as CSV: video, start, end, label, score, and generation_time where all have one."""
+    made_s = _generation_times([rows for rows in results.values() if len(rows)])
+    rows: list[tuple[object, ...]] = [
         (video, start_s, end_s, name, score)
         for video, segments in results.items()
         for start_s, end_s, name, score in zip(
             segments.start_s.tolist(), segments.end_s.tolist(), segments.names, segments.score.tolist(), strict=True
         )
     ]
-    csv.write_table(path, ("video", "start", "end", "label", "score"), rows)
+    header = ["video", "start", "end", "label", "score"]
+    if made_s is not None:
+        header.append(GENERATION_TIME)
+        rows = [(*row, time_s) for row, time_s in zip(rows, made_s.tolist(), strict=True)]
+    csv.write_table(path, header, rows)

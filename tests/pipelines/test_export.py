@@ -223,6 +223,10 @@ def test_boxes_on_keyframes(tmp_path, capsys):
     assert _export(detections, tmp_path / "o.csv", "--to", "ava", "--threshold", "0.5", "--videos", "v") == 0
     again = ava.read_detections(tmp_path / "o.csv")
     assert (again.videos, again.score.tolist()) == (("v",), [0.5])
+    words = ("--to", "label-studio", "--threshold", "0.5", "--videos", "v")
+    assert _export(detections, tmp_path / "v.json", *words) == 0
+    assert [task["data"]["tal_video"] for task in json.loads((tmp_path / "v.json").read_text())] == ["v"]
+    capsys.readouterr()
     assert _export(detections, tmp_path / "ls.json", "--to", "label-studio", "--labelmap", str(labels)) == 0
     assert "left out: 3 scores of boxes" in capsys.readouterr().err
     assert _export(detections, tmp_path / "x", "--to", "ava", "--top", "3") == 2
@@ -337,6 +341,17 @@ def test_names_and_times_that_break_files(tmp_path, name):
         assert set(read_results(out)) == {*videos[:4], "?"}
     if name in ("label-studio", "fiftyone"):
         assert "NaN" not in out.read_text()
+
+
+def test_generation_times(tmp_path, capsys):
+    row = {"segment": [0, 1], "label": "run", "score": 0.5, "generation_time": 1.25}
+    source = _write(tmp_path / "p.json", {"results": {"v": [row]}})
+    for name in ("csv", "activitynet"):
+        assert _export(source, tmp_path / name, "--to", name) == 0
+        assert read_results(tmp_path / name)["v"].extra["generation_time"].tolist() == [1.25]
+    assert "left out" not in capsys.readouterr().err
+    assert _export(source, tmp_path / "v.srt", "--to", "srt") == 0
+    assert "left out: 1 generation times" in capsys.readouterr().err
 
 
 def test_nothing_outside_the_output_is_touched(predictions, tmp_path):
