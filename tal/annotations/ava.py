@@ -198,7 +198,9 @@ def _with(boxes: KeyframeBoxes, *, score: Floats | None = None, actor: Ints | No
 def _parsed(content: bytes, path: Path | str, expected: str) -> tuple[KeyframeBoxes, Floats]:
     """(boxes without score and actor; (N,) the last of 8 columns, NaN where a row has 7)."""
     if files.looks_like_json(content):
-        raise AnnotationError(f"{path} is JSON", expected=f"CSV without a header: {expected}", cause="another file")
+        raise AnnotationError(
+            f"{path} is JSON", expected=f"CSV without a header: {expected}", cause="another task's file"
+        )
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         content = files.to_text(content, path).encode()
     index: dict[str, int] = {}
@@ -273,13 +275,15 @@ def _carefully(chunk: bytes, path: Path | str, first_line: int, expected: str) -
 
 
 def _row(cells: list[str], where: str, expected: str, *, may_be_header: bool) -> list[float]:
-    if may_be_header and not any(_is_number(cell) for cell in cells):
+    if may_be_header and len(cells) > 1 and not any(_is_number(cell) for cell in cells):
         raise AnnotationError(
             f"{where} is {','.join(cells)!r:.80}, a header",
             expected=f"lines of {expected}",
             cause="a table of another format, or written with a header, which AVA's files do not have",
             todo="delete the line if the columns are these",
         )
+    if not any(cell.strip() for cell in cells[2:]):
+        cells = cells[:2]  # Empty cells after the time hold as little as none.
     if len(cells) not in (2, 7, 8):
         raise AnnotationError(
             f"{where} has {len(cells)} columns",

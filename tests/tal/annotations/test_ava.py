@@ -59,6 +59,7 @@ def test_ground_truth_without_persons_and_detections():
         lambda text: text.replace("\n", "\n\n"),
         lambda text: text.replace("a,", '"a",'),
         lambda text: text.replace(",1,1,", ", 1.0 ,1,"),
+        lambda text: text + "a,904.5,,,,,,\n",
     ],
 )
 def test_ways_of_writing_the_same(change):
@@ -152,6 +153,7 @@ def test_chunks_change_nothing(monkeypatch):
         ('{"results": {}}', "is JSON"),
         ("video,start,end,label,score\na,0,1,run,0.5\n", "header"),
         ("a,0,1,run,0.5\n", "line 1 has 5 columns"),
+        ('item {\n  name: "a"\n}\n', "line 1 has 1 columns"),
     ],
 )
 def test_unusable_detections_are_refused(text, told):
