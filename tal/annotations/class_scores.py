@@ -166,7 +166,11 @@ def _by_class(row: Row) -> dict[str, Any]:
             raise AnnotationError(f"{row.where}: a list that mixes kinds", expected='[{"label", "score"}] or numbers')
         scores = {str(each["label"]): each["score"] for each in listed}
         if len(scores) < len(listed):
-            raise AnnotationError(f"{row.where}: two scores of one class", expected="one of each class")
+            raise AnnotationError(
+                f"{row.where}: two scores of one class",
+                expected="one of each class",
+                cause="detections of segments, not scores of whole videos",
+            )
         return scores
     if VALUE in row.cells:
         raise AnnotationError(f"{row.where}: {listed!r:.80} for all classes", expected="a score of every class")
