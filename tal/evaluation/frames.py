@@ -1,9 +1,6 @@
 """Per-frame mAP: scores of frames, or segments with scores, against multi-label ground truth."""
 
-import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from tal.annotations.results import ResultTable, from_json, parse_table
 from tal.annotations.subsets import in_subset, listed
 from tal.datasets.kinds.frames import FramesProtocol
 from tal.errors import AnnotationError
+from tal.evaluation.frame_rows import class_columns, rows_of_scores, rows_of_segments
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.joining import read_annotations
 from tal.evaluation.result import Evaluation
@@ -27,8 +25,6 @@ from tal.segments import Segments
 
 Floats = NDArray[np.float64]
 Predictions = FrameScores | ResultTable
-
-_NUMBERED_CLASS = re.compile(r"c?(\d+)")
 
 
 def run(
@@ -56,47 +52,46 @@ def run(
     if note:
         tally.warn(note)
     records = in_subset(annotations, subset)
-    _check_truth(annotations, records, subset)
+    named = _named(found)
+    _check(annotations, records, subset, named, source)
     if isinstance(found, FrameScores):
-        columns = _columns(protocol, annotations, found, source, inputs)
-        scores, labels = _from_scores(protocol, annotations, records, found, columns, tally)
-        named, rows = list(found.scores), sum(map(len, found.scores.values()))
+        columns = class_columns(protocol, annotations, found, source, inputs)
+        scores, labels = rows_of_scores(protocol, annotations, records, found, columns, tally)
     else:
-        scores, labels = _from_segments(protocol, annotations, records, found, source, tally)
-        named, rows = [found.videos[video] for video in np.unique(found.video_idx)], len(found)
-    if not scores:
-        raise AnnotationError(
-            f"{source}: none of its {len(named)} videos is in subset {subset or 'any'!r}: {some(named)}",
-            expected=f"videos such as {some(list(records))}",
-            cause="another split, or ids written in another way",
-        )
-    every, shown = np.concatenate(list(scores.values())), np.concatenate(list(labels.values()))
-    precision = frames.frame_average_precision(every, shown, ties=protocol.equal_scores)
-    classes, columns_there = annotations.classes, found.width if isinstance(found, FrameScores) else 0
-    metrics = _metrics(protocol, precision, shown, max(len(classes), columns_there))
-    if protocol.class_count not in (None, len(classes)):
-        tally.warn(f"{len(classes)} classes are annotated, the benchmark has {protocol.class_count}")
+        scores, labels = rows_of_segments(protocol, annotations, records, found, source, tally)
+    if protocol.class_count not in (None, len(annotations.classes)):
+        tally.warn(f"{len(annotations.classes)} classes are annotated, the benchmark has {protocol.class_count}")
+    precision = frames.frame_average_precision(scores, labels, ties=protocol.equal_scores)
+    rows = sum(map(len, found.scores.values())) if isinstance(found, FrameScores) else len(found)
     counts = tally.counts(
         videos=records,
         with_predictions=named,
-        classes=int(shown.any(axis=0).sum()),
-        ground_truth=int(shown.sum()),
+        classes=int(labels.any(axis=0).sum()),
+        ground_truth=int(labels.sum()),
         predictions=rows,
         predictions_evaluated=rows - sum(tally.dropped.values()),
-        frames=len(every),
-        frames_without_scores=int((every == -np.inf).all(axis=1).sum()),
+        frames=len(scores),
+        frames_without_scores=int((scores == -np.inf).all(axis=1).sum()),
     )
+    width = found.width if isinstance(found, FrameScores) else 0
     return Evaluation(
         protocol=protocol.name,
         title=protocol.title,
         options=protocol.described() | {"subset": subset, "annotation_format": annotations.format},
         inputs=inputs.hashes,
         counts=counts,
-        metrics=metrics,
-        per_class=_per_class(classes, precision, shown),
+        metrics=_metrics(protocol, precision, labels, max(len(annotations.classes), width)),
+        per_class=_per_class(annotations.classes, precision, labels),
         missing=tally.missing,
         warnings=tuple(tally.warnings),
     )
+
+
+def _named(found: Predictions) -> list[str]:
+    """The videos that have predictions."""
+    if isinstance(found, FrameScores):
+        return list(found.scores)
+    return [found.videos[video] for video in np.unique(found.video_idx)]
 
 
 def _read(predictions: Any, inputs: Inputs) -> tuple[Predictions, str]:
@@ -126,7 +121,14 @@ def _read(predictions: Any, inputs: Inputs) -> tuple[Predictions, str]:
     return found, source
 
 
-def _check_truth(annotations: Annotations, records: Mapping[str, VideoRecord], subset: str | None) -> None:
+def _check(
+    annotations: Annotations,
+    records: Mapping[str, VideoRecord],
+    subset: str | None,
+    named: Sequence[str],
+    source: str,
+) -> None:
+    """Refuse a split without ground truth, and predictions on none of its videos."""
     if not any(len(record.instances) for record in records.values()):
         raise AnnotationError(
             f"{annotations.source or 'annotations'}: no ground truth in {len(records)} videos of subset "
@@ -134,179 +136,12 @@ def _check_truth(annotations: Annotations, records: Mapping[str, VideoRecord], s
             expected="instances to evaluate against",
             todo=f"choose another subset; there are {listed(annotations)}",
         )
-
-
-def _duration(record: VideoRecord) -> float:
-    if record.duration_s is None or not record.duration_s > 0:
+    if not any(video in records for video in named):
         raise AnnotationError(
-            f"video {record.video!r}: no duration in the annotations",
-            expected="every video's duration, to place the frames in time",
-            todo="use annotations that give it, or say how many rows a second has (rate)",
+            f"{source}: none of its {len(named)} videos is in subset {subset or 'any'!r}: {some(named)}",
+            expected=f"videos such as {some(list(records))}",
+            cause="another split, or ids written in another way",
         )
-    return record.duration_s
-
-
-def _columns(
-    protocol: FramesProtocol, annotations: Annotations, found: FrameScores, source: str, inputs: Inputs
-) -> NDArray[np.int64]:
-    """(classes,) the column of the scores that belongs to each class of the annotations."""
-    classes, width = annotations.classes, found.width
-    names = found.columns
-    if protocol.columns is not None:
-        lines = files.to_text(inputs.read(protocol.columns), protocol.columns).splitlines()
-        names = tuple(line.strip() for line in lines if line.strip())
-    if names is not None:
-        if len(names) != width:
-            raise AnnotationError(f"{source}: {width} columns of scores and {len(names)} names", expected="as many")
-        index = {name: position for position, name in enumerate(names)}
-        lacking = [name for name in classes if name not in index]
-        if lacking:
-            raise AnnotationError(
-                f"{source}: no column for {len(lacking)} classes: {some(lacking)}", expected=f"as: {some(names)}"
-            )
-        return np.array([index[name] for name in classes], np.int64)
-    numbered = [_NUMBERED_CLASS.fullmatch(name) for name in classes]
-    if all(numbered):
-        numbers = np.array([int(each[1]) for each in numbered if each], np.int64)
-        if numbers.max() < width:
-            return numbers
-        if numbers.min() >= 1 and numbers.max() == width:  # MultiTHUMOS numbers its classes from 1.
-            return numbers - 1
-    if len(classes) == width:
-        return np.arange(width)
-    raise AnnotationError(
-        f"{source}: {width} columns of scores for {len(classes)} classes",
-        expected="a column per class",
-        cause="scores of shape (K, T), or of another set of classes",
-        todo="name the columns in a file, one class per line, and give it as columns",
-    )
-
-
-def _from_scores(
-    protocol: FramesProtocol,
-    annotations: Annotations,
-    records: Mapping[str, VideoRecord],
-    found: FrameScores,
-    columns: NDArray[np.int64],
-    tally: Tally,
-) -> tuple[dict[str, Floats], dict[str, NDArray[np.bool_]]]:
-    """(scores, labels) per video: (frames, K) each, columns in the order of the annotations' classes."""
-    scores, labels, short, used = {}, {}, [], 0
-    outside = [video for video in found.scores if video not in records]
-    _tell_outside(outside, tally)
-    tally.drop("video not in the split", sum(len(found.scores[video]) for video in outside))
-    for video, record in records.items():
-        array = found.scores.get(video)
-        if array is None and protocol.sampling != "times":
-            continue
-        rows = np.empty((0, found.width)) if array is None else array
-        if np.isnan(rows).any():
-            raise AnnotationError(
-                f"video {video!r}: scores that are NaN", expected="numbers", cause="a training run that diverged"
-            )
-        chosen, times_s = _chosen_rows(protocol, record, len(rows), found.numbered)
-        if not len(times_s):
-            short.append(video)
-            continue
-        used += len(chosen)
-        values = np.full((len(times_s), found.width), -np.inf)
-        values[: len(chosen)] = rows[chosen]
-        scores[video] = values[:, columns]
-        labels[video] = frames.frame_labels(
-            times_s, record.instances, class_count=len(annotations.classes), ends=protocol.ends
-        )
-    _tell_missing([video for video in records if video not in found.scores], tally, last=protocol.sampling == "times")
-    if short:
-        tally.warn(f"{len(short)} videos with at most {protocol.points} rows do not count: {some(short)}")
-    inside = sum(len(array) for video, array in found.scores.items() if video in records)
-    tally.drop("row at no time that is looked at", inside - used)
-    return scores, labels
-
-
-def _chosen_rows(
-    protocol: FramesProtocol, record: VideoRecord, rows: int, numbered: bool
-) -> tuple[NDArray[np.int64], Floats]:
-    """(rows of the scores, seconds of the frames); where rows end early, the later frames have no scores."""
-    if protocol.sampling == "times":
-        duration_s = _duration(record)
-        times_s = frames.point_times(protocol.points, duration_s)
-        if numbered:
-            return np.arange(min(rows, protocol.points)), times_s
-        per_second = protocol.rate if protocol.rate is not None else rows / duration_s
-        wanted = np.floor(times_s * per_second + 1e-9).astype(np.int64)
-        return wanted[wanted < rows], times_s
-    per_row_s = frames.row_times(
-        rows, duration_s=None if protocol.rate is not None else _duration(record), rate=protocol.rate
-    )
-    if protocol.sampling == "rows":
-        return np.arange(rows), per_row_s
-    step = int(rows / protocol.points)
-    strided = np.arange(1, rows, max(step, 1))[: protocol.points] if rows > protocol.points else np.empty(0, np.int64)
-    return strided, per_row_s[strided]
-
-
-def _from_segments(
-    protocol: FramesProtocol,
-    annotations: Annotations,
-    records: Mapping[str, VideoRecord],
-    table: ResultTable,
-    source: str,
-    tally: Tally,
-) -> tuple[dict[str, Floats], dict[str, NDArray[np.bool_]]]:
-    """(scores, labels) per video, of segments: a frame has the highest score of the segments that cover it."""
-    if np.isnan(table.score).any() or np.isnan(table.start_s).any() or np.isnan(table.end_s).any():
-        raise AnnotationError(f"{source}: a score or time that is NaN", expected="numbers")
-    if protocol.sampling == "strided":
-        raise AnnotationError(
-            f"{source}: segments, where rows of scores are strided", expected="scores per frame", todo="sampling=times"
-        )
-    if protocol.sampling == "rows" and protocol.rate is None:
-        raise AnnotationError(
-            f"{source}: segments, and no rate of frames to look at them",
-            expected="scores per frame, or segments and a rate",
-            todo="give rate, in frames per second, or sampling=times",
-        )
-    known = {name: position for position, name in enumerate(annotations.classes)}
-    foreign = np.array([name not in known for name in table.labels] + [True])[table.label_idx]
-    tally.drop("class not in the annotations", int(foreign.sum()))
-    if foreign.all():
-        raise AnnotationError(
-            f"{source}: none of its classes is in the annotations: {some(table.labels)}",
-            expected=f"classes such as {some(annotations.classes)}",
-        )
-    kept = replace(table, labels=tuple(name if name in known else "" for name in table.labels))
-    segments = {
-        video: replace(each, label=np.array([known.get(name, -1) for name in each.names], np.int64),
-                       classes=annotations.classes)
-        for video, each in kept.to_segments().items()
-    }  # fmt: skip
-    outside = [video for video in segments if video not in records]
-    _tell_outside(outside, tally)
-    tally.drop("video not in the split", sum(int((segments[video].label >= 0).sum()) for video in outside))
-    _tell_missing([video for video in records if not len(segments.get(video, ()))], tally, last=True)
-    scores, labels = {}, {}
-    for video, record in records.items():
-        duration_s = _duration(record)
-        times_s = (
-            frames.point_times(protocol.points, duration_s)
-            if protocol.sampling == "times"
-            else frames.row_times(math.ceil(duration_s * (protocol.rate or 1)), rate=protocol.rate)
-        )
-        rules: dict[str, Any] = {"class_count": len(annotations.classes), "ends": protocol.ends}
-        scores[video] = frames.segment_scores(times_s, segments.get(video, Segments.empty()), **rules)
-        labels[video] = frames.frame_labels(times_s, record.instances, **rules)
-    return scores, labels
-
-
-def _tell_outside(outside: Sequence[str], tally: Tally) -> None:
-    if outside:
-        tally.warn(f"predictions on {len(outside)} videos that are not in the split are left out: {some(outside)}")
-
-
-def _tell_missing(missing: Sequence[str], tally: Tally, *, last: bool) -> None:
-    if missing:
-        fate = "rank last" if last else "do not count, since their number is not known"
-        tally.warn(f"the frames of {len(missing)} videos without predictions {fate}: {some(missing)}")
 
 
 def _metrics(

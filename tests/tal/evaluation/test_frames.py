@@ -210,3 +210,12 @@ def test_scores_on_other_videos_are_counted(annotations):
     result = tal.evaluate("frames", annotations, SCORES | {"zz": np.ones((3, 2))})
     assert result.counts["predictions_dropped"] == {"video not in the split": 3}
     assert result.metrics == tal.evaluate("frames", annotations, SCORES).metrics
+
+
+def test_predictions_on_no_video_of_the_split_are_refused(charades, tmp_path):
+    path = tmp_path / "s.txt"
+    path.write_text("zz 1 0.1 0.2")
+    with pytest.raises(AnnotationError, match="none of its 1 videos is in subset"):
+        tal.evaluate("charades-frames", charades, path)
+    with pytest.raises(AnnotationError, match="no video has more than 25 rows"):
+        tal.evaluate("charades-frames", charades, SCORES, variant="ms-tct")
