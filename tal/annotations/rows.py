@@ -182,6 +182,9 @@ def _from_csv(text: str, source: str, ids: Sequence[str]) -> list[Row]:
     reader = csv_format.reader(io.StringIO(text, newline=None), delimiter=max(",;\t", key=first.count))
     try:
         header = [cell.strip() for cell in next(reader)]
+        twice = next((cell for cell in header if cell and header.count(cell) > 1), None)
+        if twice is not None:
+            raise AnnotationError(f"{source}: two columns are called {twice!r}", expected="every column once")
         plain = [cell.lower().replace("-", "_").replace(" ", "_") for cell in header]
         column = next((plain.index(name) for name in ids if name in plain), None)
         if column is None:

@@ -45,6 +45,7 @@ def test_values_without_names_and_entries_without_ids():
         (b"[]", "no entries"),
         (b"1.5,2\n3,4\n", "no column names the video"),
         (b"video,count\na,3,4\n", "line 2 has 3 cells"),
+        (b"video,count,count\na,3,4\n", "two columns are called 'count'"),
         (b'video,count\n"a,3\n', "line 2"),
         (b"\x93\x00\xff", "not UTF-8"),
     ],
