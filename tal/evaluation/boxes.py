@@ -246,14 +246,18 @@ def _means(name: str, protocol: FrameBoxProtocol, precision: Floats) -> dict[str
 
 
 def _rows(boxes: KeyframeBoxes, frame: Ints, classes: Mapping[int, str]) -> BoxRows:
-    """Rows with the class's position, -1 for one that is not evaluated."""
+    """Rows with the class's position, -1 for one that is not evaluated.
+
+    The number of a person stands where detections have their score, and the official script reads it as that: it orders
+    the ground truth of a keyframe, which decides between equal overlaps.
+    """
     known = np.array(list(classes), np.int64)
     label = np.searchsorted(known, boxes.class_id).clip(max=max(len(known) - 1, 0))
     return BoxRows(
         frame_idx=frame[boxes.frame_idx],
         label=np.where(known[label] == boxes.class_id, label, -1) if len(known) else np.full(len(label), -1),
         boxes=boxes.boxes,
-        score=boxes.score,
+        score=boxes.actor.astype(np.float64) if boxes.score is None and boxes.actor is not None else boxes.score,
     )
 
 
