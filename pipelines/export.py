@@ -45,8 +45,8 @@ def export(
     """Write annotations or predictions as files of other tools, and tell what a format cannot hold.
 
     srt, vtt and elan give one file per video, in the folder OUT (or in the file OUT, if it has the format's suffix and
-    there is one video); all others one file. label-studio writes the labelling interface beside it, fiftyone data.json
-    where the videos' files are known, ava the label map.
+    there is one video); all others one file. label-studio writes the labelling interface beside it, ava the label map,
+    fiftyone data.json where the videos' files are known, to import with data_path="data.json".
 
     Args:
         source: Annotations or predictions of any kind that tal reads, told by the content.

@@ -1,8 +1,9 @@
 """FiftyOne's temporal detections: `labels.json` of a FiftyOneTemporalDetectionDataset, and `data.json` with its media.
 
 `{"classes": [name], "labels": {VIDEO: [{"label": index, "timestamps": [start, end], "confidence": score}]}}`, times in
-seconds. `data.json` maps the ids, with their files' suffixes, to paths, where these are known; without it the importer
-looks for `data/ID.mp4`, or another suffix, beside `labels.json` (voxel51/fiftyone, fiftyone/utils/data/importers.py).
+seconds. `data.json` maps the ids, with their files' suffixes, to paths, where these are known. The importer looks for
+`data/ID.mp4`, or another suffix, beside `labels.json`, and for `data.json` if it is told to: `Dataset.from_dir(...,
+data_path="data.json")` (voxel51/fiftyone, fiftyone/utils/data/importers.py).
 """
 
 import json
