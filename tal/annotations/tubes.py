@@ -40,6 +40,8 @@ def parse_bytes(content: bytes, path: Path | str) -> Annotations:
         AnnotationError: damaged, or annotations of another kind.
     """
     pickled = pickles.looks_like_pickle(content)
+    if not pickled and not files.looks_like_json(content):
+        raise _another_kind(None, str(path))
     data = pickles.parse_pickle(content, path) if pickled else files.to_json(content, path)
     try:
         return parse_pickled(data, source=str(path)) if pickled else parse(data, source=str(path))
@@ -100,7 +102,7 @@ def parse_pickled(data: Any, *, source: str, classes: Sequence[str] | None = Non
 
 
 def _another_kind(data: Any, source: str) -> AnnotationError:
-    keys = f"an object with keys {', '.join(map(str, list(data)[:6]))}" if isinstance(data, dict) else "no object"
+    keys = f"an object with keys {', '.join(map(str, list(data)[:6]))}" if isinstance(data, dict) else "no JSON object"
     videos = data.get("videos") if isinstance(data, dict) else None
     predicted = isinstance(videos, dict) and any(isinstance(each, list) for each in videos.values())
     return AnnotationError(

@@ -252,10 +252,9 @@ class Joining:
     def link(self) -> None:
         """Make tubes of the boxes, where the protocol says so and no tubes are given."""
         boxes, method = self.result.boxes, self.protocol.link
-        if method is None or boxes is None or boxes.score is None:
-            return
-        if self.result.tubes is not None:
+        if method is not None and self.result.tubes is not None:
             self.tally.warn(f"tubes are given: link={method} is not applied")
+        if method is None or self.result.tubes is not None or boxes is None or boxes.score is None:
             return
         records = list(self.records.values())
         order = np.argsort(boxes.video_idx, kind="stable")

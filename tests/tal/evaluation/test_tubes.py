@@ -32,7 +32,8 @@ def test_official_numbers():
     assert result.counts["ground_truth"] == 268
     assert len(result.missing) == 25
     assert result.per_class["golf"]["ground_truth"] > 0
-    alone = tal.evaluate("jhmdb", CASE[0], CASES / "jhmdb_split1.tube_detections.json")
+    alone = tal.evaluate("jhmdb", CASE[0], CASES / "jhmdb_split1.tube_detections.json", link="act")
+    assert any("link=act is not applied" in warning for warning in alone.warnings)
     assert alone.metrics == {name: value for name, value in result.metrics.items() if name.startswith("video")}
 
 
@@ -195,7 +196,7 @@ def test_files_that_were_exchanged(tmp_path):
     annotations, found = _annotations(tmp_path), _boxes(tmp_path / "x.csv", ("v0", "class0", 0.9))
     with pytest.raises(AnnotationError, match="annotations, not predictions"):
         tal.evaluate("jhmdb", annotations, annotations)
-    with pytest.raises(AnnotationError):
+    with pytest.raises(AnnotationError, match="no annotations of tubes"):
         tal.evaluate("jhmdb", found, found)
     with pytest.raises(ConfigError, match="no option"):
         tal.evaluate("jhmdb", annotations, found, subset="test")
