@@ -100,15 +100,25 @@ def ranking_ap(score: ArrayLike, right: ArrayLike, *, ties: Literal["order", "to
         ties: What equal scores do.
     """
     score, right = np.asarray(score), np.asarray(right, bool)
-    order = np.argsort(-score, kind="stable")
-    found = right[order]
-    hits = np.cumsum(found)
-    if not len(hits) or not hits[-1]:
+    found = score[right]
+    if not len(found):
         return float("nan")
-    rank = np.arange(1, len(hits) + 1)
+    ascending = np.sort(score)
+    below = np.searchsorted(ascending, found, "left")
     if ties == "together":
-        ranked = score[order]
-        last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-        gained = np.diff(hits[last], prepend=0)
-        return float((gained * (hits[last] / rank[last])).sum() / hits[-1])
-    return float((hits[found] / rank[found]).sum() / hits[-1])
+        hits = len(found) - np.searchsorted(np.sort(found), found, "left")
+        return float((hits / (len(score) - below)).mean())
+    upper = np.searchsorted(ascending, found, "right")
+    rank = np.sort(len(score) - upper + 1 + _equal_before(score, right, found[upper - below > 1]))
+    return float((np.arange(1, len(rank) + 1) / rank).mean())
+
+
+def _equal_before(score: NDArray[np.generic], right: NDArray[np.bool_], tied: NDArray[np.generic]) -> NDArray[np.int64]:
+    """For each row that is right, how many earlier rows have its score; only those with a score in `tied` have any."""
+    before = np.zeros(len(score), np.int64)
+    if len(tied):
+        rows = np.flatnonzero(np.isin(score, np.unique(tied)))
+        order = np.argsort(score[rows], kind="stable")
+        ordered = score[rows[order]]
+        before[rows[order]] = np.arange(len(rows)) - np.searchsorted(ordered, ordered, "left")
+    return before[right]
