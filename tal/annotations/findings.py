@@ -85,7 +85,8 @@ def _untrained_classes(annotations: Annotations, train_subsets: Sequence[str]) -
 def _class_counts(records: Iterator[VideoRecord]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for record in records:
-        labels, each = np.unique(record.instances.label, return_counts=True)
+        tubes = np.array([tube.label for tube in record.frame_tubes], np.int64)
+        labels, each = np.unique(np.concatenate([record.instances.label, tubes]), return_counts=True)
         for label, count in zip(labels.tolist(), each.tolist(), strict=True):
             if label >= 0:
                 name = record.instances.classes[label]

@@ -22,7 +22,6 @@ from tal.ops.tubes import FrameTube, nms_tubes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 _NMS_IOU = 0.3
 
@@ -184,20 +183,9 @@ class Joining:
         kept &= label >= 0
         rows = BoxRows(video_idx=videos, frame=table.frame, label=label, boxes=table.boxes, score=table.score)
         self._check(rows[kept], source)
-        kept = self._with_area(table.boxes, kept)
         self.result.boxes = rows[kept]
         self.result.read += len(table)
         self.result.evaluated += int(kept.sum())
-
-    def _with_area(self, boxes: Floats, kept: Mask) -> Mask:
-        if self.protocol.frame_rule == "pascal":
-            full = has_area(boxes)
-            self.tally.drop("box without area", int((kept & ~full).sum()))
-            return kept & full
-        reversed_ = (boxes[:, 2] < boxes[:, 0]) | (boxes[:, 3] < boxes[:, 1])
-        if (kept & reversed_).any():
-            self.tally.warn(f"{int((kept & reversed_).sum())} detected boxes end before they begin, and match nothing")
-        return kept
 
     def _check(self, rows: BoxRows, source: str) -> None:
         """Refuse frames from 0 and boxes in fractions, tell of frames beyond the end."""
@@ -249,7 +237,24 @@ class Joining:
             kept += [group[row] for row in nms_tubes([each.tube for each in group], _NMS_IOU, touching=touching)]
         return kept
 
-    def link(self) -> None:
+    def finish(self) -> Predicted:
+        """What all that was added comes to, after linking, and without the boxes that the frame rule leaves out."""
+        self._link()
+        found = self.result.boxes
+        if found is None:
+            return self.result
+        if self.protocol.frame_rule == "pascal":
+            full = has_area(found.boxes)
+            self.result.boxes = found[full]
+            self.result.evaluated -= int((~full).sum())
+            self.tally.drop("box without area", int((~full).sum()))
+        else:
+            reversed_ = int(((found.boxes[:, 2] < found.boxes[:, 0]) | (found.boxes[:, 3] < found.boxes[:, 1])).sum())
+            if reversed_:
+                self.tally.warn(f"{reversed_} detected boxes end before they begin, and match nothing")
+        return self.result
+
+    def _link(self) -> None:
         """Make tubes of the boxes, where the protocol says so and no tubes are given."""
         boxes, method = self.result.boxes, self.protocol.link
         if method is not None and self.result.tubes is not None:

@@ -124,8 +124,7 @@ class _Split:
         joining.add(predictions)
         if protocol.tubes is not None:
             joining.add(protocol.tubes)
-        joining.link()
-        self.predicted: Predicted = joining.result
+        self.predicted: Predicted = joining.finish()
 
     def name(self, video: str, several: bool) -> str:
         return f"{video} (split {self.number})" if several else video

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tal.annotations import read_annotations
+from tal.annotations.findings import check_annotations
 from tal.annotations.tube_results import BoxTable, TubeTable, parse_results, write_boxes, write_tubes
 from tal.annotations.tubes import looks_like, parse, parse_bytes, write_annotations
 from tal.errors import AnnotationError, TalError
@@ -202,3 +203,8 @@ def test_pickled_predictions():
 def test_predictions_that_are_refused(content, message):
     with pytest.raises(AnnotationError, match=message):
         _parsed(content.encode())
+
+
+def test_a_check_counts_tubes_as_instances():
+    found = check_annotations(parse(JSON, source="x"), train_subsets=["train1", "train2"])
+    assert [finding.message for finding in found] == ["class 'walk' has no instance at all"]
