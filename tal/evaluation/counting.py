@@ -17,7 +17,7 @@ from tal.evaluation.by_video import evaluation, in_split, latest, once, read, sh
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.result import Evaluation
 from tal.evaluation.tally import Tally, some
-from tal.metrics.counting import PLAIN_OFFSET, relative_error, rmse, within
+from tal.metrics.counting import PLAIN_OFFSET, density_count, relative_error, rmse, within
 from tal.segments import Segments
 
 _COUNT_NAMES = ("count", "counts", "prediction", "predicted", "pred", "value", "repetitions", "num_repetitions")
@@ -106,7 +106,9 @@ def _truth(protocol: CountingProtocol, annotations: Any, inputs: Inputs, tally: 
         source = str(annotations)
         content = inputs.read(annotations)
         if repcount.looks_like(content):
-            found = _of_repcount(repcount.parse(content, annotations), protocol, tally)
+            found = _of_repcount(repcount.parse(content, annotations), protocol, inputs, tally)
+        elif protocol.truth == "density":
+            raise AnnotationError(f"{source} is not RepCount's CSV", expected="cycles in frames, for the density")
         else:
             found = _of_rows(once(parse_rows(content, annotations)), protocol, source)
     else:
@@ -121,25 +123,41 @@ def _truth(protocol: CountingProtocol, annotations: Any, inputs: Inputs, tally: 
 
 
 def _of_repcount(
-    videos: Mapping[str, repcount.RepCountVideo], protocol: CountingProtocol, tally: Tally
+    videos: Mapping[str, repcount.RepCountVideo], protocol: CountingProtocol, inputs: Inputs, tally: Tally
 ) -> dict[str, _Truth]:
     if protocol.subset is not None:
         raise AnnotationError("RepCount's CSV has no subsets: the split is the file", todo="leave --subset out")
     differ = [name for name, each in videos.items() if each.count is not None and each.count != len(each.cycles)]
     if differ:
-        chosen = "cycles are" if protocol.truth == "cycles" else "column is"
+        chosen = "column is" if protocol.truth == "column" else "cycles are"
         tally.warn(
             f"{len(differ)} videos whose column `count` is not their number of cycles ({some(differ)}): "
             f"the {chosen} taken"
         )
+    frames = {} if protocol.frames is None else _frames(protocol.frames, inputs)
     found = {}
     for name, each in videos.items():
-        count = len(each.cycles) if protocol.truth == "cycles" else each.count
+        count: int | None = len(each.cycles)
+        if protocol.truth == "column" or (protocol.truth == "density" and each.count is None):
+            count = each.count  # TransRAC's loader skips rows without one.
+        elif protocol.truth == "density":
+            if name not in frames:
+                raise AnnotationError(f"{protocol.frames}: no number of frames of {name!r}", expected="one per video")
+            count = density_count(each.cycles, frames[name])
         if count is None:
             tally.exclude("no count", 1)
         else:
             found[name] = _Truth(count=count, action=each.action)
     return found
+
+
+def _frames(path: Path, inputs: Inputs) -> dict[str, int]:
+    rows = once(parse_rows(inputs.read(path), path))
+    found = {video: number(row.needed(("frames", "num_frames", VALUE)), row.where) for video, row in rows.items()}
+    short = [video for video, frames in found.items() if frames < 1]
+    if short:
+        raise AnnotationError(f"{path}: videos without frames: {some(short)}", expected="at least 1")
+    return {video: round(frames) for video, frames in found.items()}
 
 
 def _of_rows(rows: Mapping[str, Row], protocol: CountingProtocol, source: str) -> dict[str, _Truth]:

@@ -3,6 +3,9 @@
 Rounding is to the nearest whole number, halves to the even one, as torch and NumPy round.
 """
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -38,6 +41,31 @@ def rmse(predicted: ArrayLike, truth: ArrayLike, *, rounded: bool = True) -> flo
     """Root of the mean squared error, in repetitions; NaN of nothing."""
     p, g = _pair(predicted, truth, rounded)
     return float(np.sqrt(np.mean((p - g) ** 2))) if len(p) else float("nan")
+
+
+def density_count(cycles: Sequence[tuple[int, int]], frame_count: int, *, bins: int = 64) -> int:
+    """The count that TransRAC's test compares with: the rounded sum of the density it trains on.
+
+    Boundaries become bins, are sorted and paired again; a cycle from bin a to b is a normal distribution around their
+    middle with (b - a) / 6 as deviation, integrated over each bin. Where two cycles share a bin the later one alone
+    stands in it, so that many short cycles sum to less than their number: SvipRepetitionCounting/TransRAC,
+    dataset/RepCountA_Loader.py and dataset/label_norm.py.
+
+    Args:
+        cycles: (first frame, last frame) of each.
+        frame_count: Frames of the whole video.
+        bins: Length of the density.
+    """
+    places = sorted(min(math.ceil(frame / frame_count * bins), bins - 1) for cycle in cycles for frame in cycle)
+    density = np.zeros(bins)
+    for first, last in zip(places[::2], places[1::2], strict=True):
+        middle, deviation = (first + last) / 2, (last - first) / 6
+        if first == last:
+            density[first] = 1
+            continue
+        edges = [math.erf((edge - 0.5 - middle) / (deviation * math.sqrt(2))) / 2 for edge in range(first, last + 2)]
+        density[first : last + 1] = np.diff(edges)
+    return round(density.sum())
 
 
 def _pair(predicted: ArrayLike, truth: ArrayLike, rounded: bool) -> tuple[Floats, Floats]:

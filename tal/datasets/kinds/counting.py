@@ -1,6 +1,7 @@
 """Protocols of repetition counting."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from tal.datasets.protocol import Protocol
@@ -13,7 +14,9 @@ class CountingProtocol(Protocol):
 
     Args:
         subset: The split to evaluate, in any case, where the annotations have several.
-        truth: Take the true count from the annotated cycles, or from the column of counts. They disagree in few rows.
+        truth: Take the true count from the annotated cycles, from the column of counts (they disagree in few rows), or
+            from the sum of TransRAC's density targets, which needs `frames`.
+        frames: File with the number of frames of each video, {VIDEO: frames} or rows of video and frames.
         missing: A video without a prediction counts as zero repetitions, or is dropped from the mean.
         min_score: Where predictions are segments, count those with at least this score; all by default.
     """
@@ -25,15 +28,21 @@ class CountingProtocol(Protocol):
     prediction_files: ClassVar[str] = (
         "{VIDEO: count}, rows of video and count, JSON or CSV; ActivityNet results, whose segments are counted."
     )
-    options: ClassVar[tuple[str, ...]] = ("subset", "truth", "missing", "min_score")
+    options: ClassVar[tuple[str, ...]] = ("subset", "truth", "frames", "missing", "min_score")
 
     subset: str | None = None
-    truth: Literal["cycles", "column"] = "cycles"
+    truth: Literal["cycles", "column", "density"] = "cycles"
+    frames: Path | None = None
     missing: Literal["zero", "drop"] = "zero"
     min_score: float | None = None
 
     def __post_init__(self) -> None:
-        if self.truth not in ("cycles", "column"):
-            raise ConfigError(f"truth {self.truth!r}", expected="cycles or column")
+        if self.truth not in ("cycles", "column", "density"):
+            raise ConfigError(f"truth {self.truth!r}", expected="cycles, column or density")
+        if (self.truth == "density") != (self.frames is not None):
+            raise ConfigError(
+                "the density needs the videos' numbers of frames, and nothing else does",
+                todo="give both --truth density (or --variant transrac) and --frames FILE, or neither",
+            )
         if self.missing not in ("zero", "drop"):
             raise ConfigError(f"missing {self.missing!r}", expected="zero or drop")

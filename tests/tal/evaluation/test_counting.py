@@ -89,6 +89,35 @@ def test_a_column_that_is_not_the_number_of_cycles_is_told(tmp_path):
     assert column.counts["ground_truth_excluded"] == {"no count": 1}
 
 
+def test_transracs_own_ground_truth_is_lower_where_cycles_are_many(tmp_path):
+    names = ",".join(f"L{place}" for place in range(1, 121))
+    many = ",".join(str(5 * place + end) for place in range(60) for end in (0, 5))
+    few = ",".join(["0", "90", "110", "190"] + [""] * 116)
+    path = tmp_path / "a.csv"
+    path.write_text(f"type,name,count,{names}\nsquat,a.mp4,60,{many}\nsquat,b.mp4,2,{few}\nsquat,c.mp4,,{few}\n")
+    frames = tmp_path / "frames.json"
+    frames.write_text('{"a": 300, "b": 300, "c": 300}')
+    predictions = {"a": 60, "b": 2, "c": 2}
+    assert evaluate("repcount", path, predictions).metrics["OBZ"] == 1
+    result = evaluate("repcount", path, predictions, variant="transrac", frames=frames)
+    assert result.metrics["OBO"] == 0.5
+    assert result.counts["ground_truth_excluded"] == {"no count": 1}
+    assert str(frames) in result.inputs
+    with pytest.raises(ConfigError, match="--frames FILE"):
+        evaluate("repcount", path, predictions, variant="transrac")
+    with pytest.raises(ConfigError, match="nothing else does"):
+        evaluate("repcount", path, predictions, frames=frames)
+    frames.write_text('{"a": 300}')
+    with pytest.raises(AnnotationError, match="no number of frames of 'b'"):
+        evaluate("repcount", path, predictions, truth="density", frames=frames)
+    frames.write_text('{"a": 300, "b": 0}')
+    with pytest.raises(AnnotationError, match="without frames: 'b'"):
+        evaluate("repcount", path, predictions, truth="density", frames=frames)
+    path.write_text('{"a": 3}')
+    with pytest.raises(AnnotationError, match="not RepCount's CSV"):
+        evaluate("repcount", path, predictions, truth="density", frames=frames)
+
+
 @pytest.mark.parametrize(
     ("predictions", "told"),
     [
@@ -116,7 +145,7 @@ def test_unusable_truth_and_options_are_refused():
         evaluate("counting", {"a": -1}, {"a": 1})
     with pytest.raises(AnnotationError, match="no counts"):
         evaluate("counting", {}, {"a": 1})
-    with pytest.raises(ConfigError, match="cycles or column"):
-        evaluate("repcount", TRUTH, {"a": 1}, truth="density")
+    with pytest.raises(ConfigError, match="cycles, column or density"):
+        evaluate("repcount", TRUTH, {"a": 1}, truth="sum")
     with pytest.raises(ConfigError, match="no option tiou"):
         evaluate("repcount", TRUTH, {"a": 1}, tiou=(0.5,))
