@@ -144,6 +144,8 @@ def _class_name(value: Any, task: str, video: str, position: int, source: str) -
     Raises:
         AnnotationError: it is none of the task.
     """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     parts = str(value).split(",") if task == "action" else [str(value)]
     limits = [CLASS_COUNTS[each] for each in (("verb", "noun") if task == "action" else (task,))]
     if isinstance(value, bool) or len(parts) != len(limits) or not all(part.strip().isdecimal() for part in parts):

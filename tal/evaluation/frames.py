@@ -112,13 +112,19 @@ def _read(predictions: Any, inputs: Inputs) -> tuple[Predictions, str]:
         found: Predictions = (
             parse_frame_scores(content, path) if frame_scores.looks_like(data) else from_json(data, source)
         )
-    elif b"label" in content[:400].split(b"\n")[0].lower() and b"," in content[:400].split(b"\n")[0]:
+    elif _is_table_of_segments(content):
         found = parse_table(content, path)
     else:
         found = parse_frame_scores(content, path)
     if isinstance(found, ResultTable) and not len(found):
         raise AnnotationError(f"{source} holds no predictions", expected="at least one", cause="a run that failed")
     return found, source
+
+
+def _is_table_of_segments(content: bytes) -> bool:
+    """Whether CSV has a column of labels, which scores per frame have not: there each class is a column."""
+    cells = [cell.strip().strip(b'"') for cell in content.split(b"\n", 1)[0].lower().split(b",")]
+    return b"label" in cells and cells[:2] != [b"video", b"frame"]
 
 
 def _check(

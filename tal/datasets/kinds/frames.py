@@ -40,7 +40,8 @@ class FramesProtocol(Protocol):
         empty_classes: Classes that no frame shows are left out of the mean, or count as zero.
         equal_scores: They rank in order, or together as one step of the curve.
         columns: File that names the columns of the scores, one class per line. Without it the order is that of the
-            annotations' classes, or the number in the class's name.
+            annotations' classes, or the number in the class's name (from 0; from 1 where the highest is the number of
+            columns).
         class_count: Classes of the published set, to notice a partial file; None if open.
     """
 

@@ -39,7 +39,7 @@ def _row(start, end, score, **classes):
 
 def test_one_call_gives_verbs_nouns_and_actions(annotations, predictions):
     path = predictions(
-        [_row(0, 10, 0.9, verb=0, noun=5, action="0,5"), _row(20, 30, 0.8, verb=3, noun=7, action="3,7")]
+        [_row(0, 10, 0.9, verb=0.0, noun="5", action="0, 5"), _row(20, 30, 0.8, verb=3, noun=7, action="3,7")]
     )
     result = tal.evaluate("epic-kitchens", annotations, path)
     assert result.metrics["verb/mAP"] == 1.0

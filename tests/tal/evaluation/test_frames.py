@@ -152,6 +152,12 @@ def test_segments_score_the_frames_they_cover(annotations):
     assert tal.evaluate("frames", annotations, found, sampling="times").counts["frames"] == 50
 
 
+def test_segments_as_a_table(annotations, tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("video,start,end,label,score\nv1,2,8,1,0.9\n")
+    assert tal.evaluate("frames", annotations, path, rate=1).per_class["1"]["AP"] == 1.0
+
+
 def test_columns_named_in_a_file(annotations, tmp_path):
     names = tmp_path / "columns.txt"
     names.write_text("1\n0\n")
