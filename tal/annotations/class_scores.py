@@ -69,7 +69,7 @@ def parse_scores(content: bytes, path: Path | str) -> ClassScores:
     if not files.looks_like_json(content):
         text = files.to_text(content, path)
         first = re.split(r"[\s,;]+", text.splitlines()[0].strip())
-        if len(first) > 1 and all(map(_is_number, first[1:])):
+        if first[0].lower() not in ID_NAMES and len(first) > 1 and all(map(_is_number, first[1:])):
             return _of_rows(_listed(text, str(path)))
         if (table := _column_per_class(text)) is not None:
             return table

@@ -48,6 +48,12 @@ def test_every_form(content, named):
     assert found.score.tolist() == SCORE.tolist()
 
 
+def test_classes_named_by_number_are_a_header():
+    found = parse_scores(b"video,0,1\na,0.5,0.25\nb,0,1\n", "f")
+    assert found.videos == ("a", "b")
+    assert found.classes == ("0", "1")
+
+
 def test_clips_and_absent_scores():
     found = parse_scores(b'[{"id": "a", "scores": [1, 2]}, {"id": "a", "scores": [3, 4]}]', "f")
     assert found.videos == ("a", "a")
