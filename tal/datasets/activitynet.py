@@ -1,6 +1,6 @@
 """ActivityNet-1.3: 200 everyday activities, evaluated on the validation split."""
 
-from tal.datasets.evaluators import ACTIONFORMER, OPENTAD
+from tal.datasets.evaluators import COMMON
 from tal.datasets.kinds.detection import DetectionProtocol
 from tal.datasets.kinds.proposals import ProposalsProtocol
 from tal.datasets.protocol import Variant, steps
@@ -13,7 +13,7 @@ PROTOCOL = DetectionProtocol(
     duplicates="keep",
     class_count=200,
     source="activitynet/ActivityNet, Evaluation/eval_detection.py",
-    variants={"actionformer": ACTIONFORMER, "opentad": OPENTAD},
+    variants=COMMON,
 )
 
 PROPOSALS = ProposalsProtocol(

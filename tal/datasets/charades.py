@@ -1,6 +1,6 @@
 """Charades: 157 everyday indoor actions that overlap, evaluated on the test videos."""
 
-from tal.datasets.evaluators import ACTIVITYNET_TOOLKIT, POINTTAD
+from tal.datasets.evaluators import COMMON, POINTTAD
 from tal.datasets.kinds.detection import DetectionProtocol
 from tal.datasets.kinds.frames import FramesProtocol
 from tal.datasets.protocol import Variant, steps
@@ -13,7 +13,7 @@ PROTOCOL = DetectionProtocol(
     duplicates="opentad",
     class_count=157,
     source="sming256/OpenTAD, opentad/evaluations/mAP.py",
-    variants={"activitynet-toolkit": ACTIVITYNET_TOOLKIT, "pointtad": POINTTAD},
+    variants={**COMMON, "pointtad": POINTTAD},
 )
 
 FRAMES = FramesProtocol(

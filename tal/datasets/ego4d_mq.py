@@ -1,6 +1,6 @@
 """Ego4D moment queries: 110 classes of first-person activities, evaluated on the validation clips."""
 
-from tal.datasets.evaluators import OPENTAD
+from tal.datasets.evaluators import ACTIONFORMER, OPENTAD
 from tal.datasets.kinds.detection import DetectionProtocol
 from tal.datasets.protocol import Variant, steps
 
@@ -19,6 +19,7 @@ PROTOCOL = DetectionProtocol(
             source="EGO4D/episodic-memory, MQ/Evaluation/ego4d/eval_detection.py and get_retrieval_performance.py",
             about="all ground truth; Recall@kx over all instances with tIoU above the threshold; VSGN's numbers",
         ),
+        "actionformer": ACTIONFORMER,
         "opentad": OPENTAD,
     },
 )

@@ -22,3 +22,5 @@ POINTTAD = Variant(
     source="MCG-NJU/PointTAD, datasets/evaluate.py",
     about="all ground truth, 1e-4 added to every union; PointTAD and its kin",
 )
+COMMON = {"activitynet-toolkit": ACTIVITYNET_TOOLKIT, "actionformer": ACTIONFORMER, "opentad": OPENTAD}
+"""The evaluators that are used on every benchmark of segments; one of them is the protocol's own rule."""

@@ -1,6 +1,6 @@
 """FineAction: 106 fine-grained classes, evaluated on the validation split."""
 
-from tal.datasets.evaluators import ACTIONFORMER, OPENTAD
+from tal.datasets.evaluators import COMMON
 from tal.datasets.kinds.detection import DetectionProtocol
 from tal.datasets.protocol import steps
 
@@ -12,5 +12,5 @@ PROTOCOL = DetectionProtocol(
     duplicates="keep",
     class_count=106,
     source="activitynet/ActivityNet, Evaluation/eval_detection.py, as the FineAction challenge has it",
-    variants={"actionformer": ACTIONFORMER, "opentad": OPENTAD},
+    variants=COMMON,
 )

@@ -1,6 +1,6 @@
 """Any set of one's own: the classes and videos that the annotations hold."""
 
-from tal.datasets.evaluators import ACTIVITYNET_TOOLKIT, OPENTAD, POINTTAD
+from tal.datasets.evaluators import COMMON, POINTTAD
 from tal.datasets.kinds.detection import DetectionProtocol
 from tal.datasets.kinds.frames import FramesProtocol
 from tal.datasets.kinds.proposals import ProposalsProtocol
@@ -14,7 +14,7 @@ PROTOCOL = DetectionProtocol(
     duplicates="remove",
     recall_multiples=(1, 5),
     source="happyharrycn/actionformer_release, libs/utils/metrics.py",
-    variants={"activitynet-toolkit": ACTIVITYNET_TOOLKIT, "opentad": OPENTAD, "pointtad": POINTTAD},
+    variants={**COMMON, "pointtad": POINTTAD},
 )
 
 PROPOSALS = ProposalsProtocol(

@@ -1,6 +1,6 @@
 """MultiTHUMOS: the THUMOS14 videos with 65 dense classes, evaluated on the test videos."""
 
-from tal.datasets.evaluators import ACTIVITYNET_TOOLKIT, OPENTAD, POINTTAD
+from tal.datasets.evaluators import COMMON, POINTTAD
 from tal.datasets.kinds.detection import DetectionProtocol
 from tal.datasets.kinds.frames import FramesProtocol
 from tal.datasets.protocol import steps
@@ -13,7 +13,7 @@ PROTOCOL = DetectionProtocol(
     duplicates="remove",
     class_count=65,
     source="happyharrycn/actionformer_release, libs/utils/metrics.py, as TuanTNG/TemporalMaxer uses it",
-    variants={"activitynet-toolkit": ACTIVITYNET_TOOLKIT, "opentad": OPENTAD, "pointtad": POINTTAD},
+    variants={**COMMON, "pointtad": POINTTAD},
 )
 
 FRAMES = FramesProtocol(

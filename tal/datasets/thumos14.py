@@ -1,6 +1,6 @@
 """THUMOS14: sports actions, 20 classes; trained on the 200 validation videos, evaluated on the test videos."""
 
-from tal.datasets.evaluators import ACTIVITYNET_TOOLKIT, OPENTAD
+from tal.datasets.evaluators import COMMON
 from tal.datasets.kinds.detection import DetectionProtocol
 from tal.datasets.protocol import steps
 
@@ -13,5 +13,5 @@ PROTOCOL = DetectionProtocol(
     excluded_classes=(("Ambiguous", "marks what the annotators could not decide; not an action"),),
     class_count=20,
     source="happyharrycn/actionformer_release, libs/utils/metrics.py; thresholds as the field reports them",
-    variants={"activitynet-toolkit": ACTIVITYNET_TOOLKIT, "opentad": OPENTAD},
+    variants=COMMON,
 )
