@@ -186,6 +186,8 @@ def _names_video(name: str, row: Row) -> bool:
 def _named(rows: Sequence[tuple[str, Mapping[str, Any], str]]) -> ClassScores:
     videos = tuple(video for video, _, _ in rows)
     names = tuple(dict.fromkeys(name for _, scores, _ in rows for name in scores))
+    if not names:
+        raise AnnotationError(f"{rows[0][2]}: no class has a score", expected="a score of every class")
     index = {name: position for position, name in enumerate(names)}
     score = np.full((len(rows), len(names)), -np.inf)
     for row_idx, (_, scores, where) in enumerate(rows):

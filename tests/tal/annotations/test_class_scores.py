@@ -81,6 +81,7 @@ def test_clips_and_absent_scores():
         (b'{"results": {"a": [{"label": "run", "score": 1}, {"label": "run", "score": 1}]}}', "two scores"),
         (b'{"results": {"a": [{"label": "run"}]}}', "mixes kinds"),
         (b"[[1, 2]]", "names no video"),
+        (b'{"a": {}}', "no class has a score"),
         (b'{"database": {"a": {"annotations": []}}}', "exchanged"),
         (_npz(scores=SCORE, videos=np.array(["a"])), r"videos \(1,\)"),
         (_npz(scores=SCORE, videos=np.array(["a", "b"]), classes=np.array(["x"])), "1 classes for 2"),
