@@ -146,6 +146,14 @@ def _encoded(text: object, encoding: object = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _key(key: Any) -> Any:
+    """A key of a dict or item of a set: plain, or a tuple of plain ones; the hash of deeper nests ends the process."""
+    parts = key if type(key) is tuple else (key,)
+    if not all(each is None or isinstance(each, str | bytes | int | float | complex | np.generic) for each in parts):
+        raise _Refused(f"has a {type(key).__name__} of other containers as a key")
+    return key
+
+
 def _container(make: Callable[[Any], Any], kinds: type | tuple[type, ...]) -> Callable[..., Any]:
     """`make` for arguments of plain kinds only, so that no number becomes an allocation."""
 
@@ -173,10 +181,10 @@ class _Allowed:
 
 
 _PLAIN: dict[str, Callable[..., Any]] = {
-    "set": _container(set, (list, tuple)),
-    "frozenset": _container(frozenset, (list, tuple)),
+    "set": _container(lambda items=(): set(map(_key, items)), (list, tuple)),
+    "frozenset": _container(lambda items=(): frozenset(map(_key, items)), (list, tuple)),
     "list": _container(list, (list, tuple)),
-    "dict": _container(dict, (list, tuple)),
+    "dict": _container(lambda items=(): {_key(key): value for key, value in items}, (list, tuple)),
     "tuple": _container(tuple, (list, tuple)),
     "bytearray": _container(bytearray, bytes),
     "bytes": _container(bytes, (bytes, list)),
@@ -192,7 +200,7 @@ _NAMES: Mapping[tuple[str, str], object] = {
     **{(module, "_frombuffer"): _Allowed(_from_buffer) for module in ("numpy.core.numeric", "numpy._core.numeric")},
     ("numpy", "dtype"): _Allowed(_Dtype),
     ("numpy", "ndarray"): _Kind(),
-    ("collections", "OrderedDict"): _Allowed(_container(dict, (list, tuple))),
+    ("collections", "OrderedDict"): _Allowed(_PLAIN["dict"]),
     ("_codecs", "encode"): _Allowed(_encoded),
 }
 
@@ -202,6 +210,7 @@ class _Reader(pickle._Unpickler):
 
     stack: list[Any]
     pop_mark: Callable[[], list[Any]]
+    read: Callable[[int], bytes]
     dispatch: ClassVar[dict[int, Callable[[Any], None]]]
 
     def __init__(self, content: bytes) -> None:
@@ -230,11 +239,26 @@ class _Reader(pickle._Unpickler):
 
     def _set_item(self) -> None:
         value, key, holder = self.stack.pop(), self.stack.pop(), self.stack[-1]
-        _expect(holder, dict)[key] = value
+        _expect(holder, dict)[_key(key)] = value
 
     def _set_items(self) -> None:
         items = self.pop_mark()
-        _expect(self.stack[-1], dict).update(zip(items[::2], items[1::2], strict=True))
+        _expect(self.stack[-1], dict).update(zip(map(_key, items[::2]), items[1::2], strict=True))
+
+    def _dict(self) -> None:
+        items = self.pop_mark()
+        self.stack.append(dict(zip(map(_key, items[::2]), items[1::2], strict=True)))
+
+    def _frozen_set(self) -> None:
+        items = self.pop_mark()
+        self.stack.append(frozenset(map(_key, items)))
+
+    def _byte_array(self) -> None:
+        size = int.from_bytes(self.read(8), "little")
+        found = self.read(min(size, _MOST_BYTES))
+        if len(found) < size:
+            raise EOFError(f"{len(found)} of {size} bytes")
+        self.stack.append(bytearray(found))
 
     def _append(self) -> None:
         value = self.stack.pop()
@@ -246,7 +270,7 @@ class _Reader(pickle._Unpickler):
 
     def _add_items(self) -> None:
         items = self.pop_mark()
-        _expect(self.stack[-1], set).update(items)
+        _expect(self.stack[-1], set).update(map(_key, items))
 
     def _refuse(self) -> NoReturn:
         raise _Refused("makes an instance of a class, or asks for objects from outside")
@@ -254,6 +278,9 @@ class _Reader(pickle._Unpickler):
     dispatch = dict(pickle._Unpickler.dispatch) | {
         pickle.REDUCE[0]: _reduce,
         pickle.BUILD[0]: _build,
+        pickle.DICT[0]: _dict,
+        pickle.FROZENSET[0]: _frozen_set,
+        pickle.BYTEARRAY8[0]: _byte_array,
         pickle.SETITEM[0]: _set_item,
         pickle.SETITEMS[0]: _set_items,
         pickle.APPEND[0]: _append,

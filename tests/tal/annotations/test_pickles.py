@@ -63,9 +63,9 @@ def test_arrays_come_back(array, protocol, fortran):
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_scalars_sets_and_ordered_dicts(protocol):
-    data = [np.float32(2.5), np.int64(7), frozenset([1, 2]), collections.OrderedDict(a=1), bytearray(b"ab"), 1 + 2j]
+    data = [np.float32(2.5), frozenset([1, 2]), collections.OrderedDict(a=1), bytearray(b"ab"), 1 + 2j, {(1, "a"): 2}]
     found = parse_pickle(pickle.dumps(data, protocol), "x.pkl")
-    assert found == [2.5, 7, frozenset([1, 2]), {"a": 1}, b"ab", 1 + 2j]
+    assert found == [2.5, frozenset([1, 2]), {"a": 1}, b"ab", 1 + 2j, {(1, "a"): 2}]
     assert type(found[0]) is np.float32
 
 
@@ -176,6 +176,9 @@ def _text(value):
         ("encode with a codec that runs", _crafted(b"c_codecs\nencode\n(", _text(b"a"), _text(b"zip"), b"tR")),
         ("name with dots", b"\x80\x04\x8c\x05numpy\x8c\x0ddtype.__new__\x93."),
         ("huge declared length", b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x0fabc."),
+        ("huge byte array", b"\x80\x05\x96\x00\x00\x00\x00\x08\x00\x00\x00abc."),
+        ("a key nested deeply enough to overflow the stack", b"\x80\x02})" + b"\x85" * 2_000_000 + b"K\x01s."),
+        ("the same in a set", b"\x80\x04\x8f()" + b"\x85" * 2_000_000 + b"\x90."),
         ("huge memo index", b"\x80\x02]r\xff\xff\xff\x7f0g5\n."),
         ("memo that is not there", b"\x80\x02]qxh\x07."),
         ("empty stack", b"\x80\x02R."),
@@ -185,6 +188,7 @@ def _text(value):
     ],
 )  # fmt: skip
 def test_crafted_pickles_are_one_clear_error(name, content):
+    """Nothing of theirs runs, nor takes more memory than the file is long."""
     with pytest.raises(AnnotationError, match=r"x\.pkl"):
         parse_pickle(content, "x.pkl")
 
