@@ -78,7 +78,7 @@ def _opengvl(row: Row, truth: bool) -> Trajectory:
     episode, predicted = row.cells["eval_episode"], row.cells.get("predicted_percentages")
     try:
         name = f"{row.cells.get('dataset', '')}/{episode['episode_index']}".lstrip("/")
-        shown = list(episode["shuffled_frames_indices"])
+        shown = [number(each, row.where) for each in episode["shuffled_frames_indices"]]
     except (KeyError, TypeError) as error:
         raise AnnotationError(f"{row.where}: an episode without {error}", expected="OpenGVL's predictions") from None
     if truth:

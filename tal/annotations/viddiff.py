@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tal.annotations.rows import Row, parse_rows
+from tal.annotations.rows import Row, number, parse_rows
 from tal.errors import AnnotationError
 
 _IDS = ("sample_key",)
@@ -83,7 +83,7 @@ def _sample(row: Row) -> Sample:
         key=row.id,
         split=str(row.first(("split", "subset")) or ""),
         answers={str(key): value for key, value in answers.items() if value is not None},
-        allowed=int(allowed) if isinstance(allowed, int | float) else None,
+        allowed=None if allowed is None else round(number(allowed, f"{row.where}: n_differences_open_prediction")),
     )
 
 

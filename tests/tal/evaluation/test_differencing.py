@@ -158,6 +158,7 @@ def test_unusable_truth_is_refused(tmp_path):
         ([{"sample_key": "s0", "differences_gt": {"0": "left"}}], "an answer of 'left'"),
         ([{"sample_key": "s0", "differences_gt": {"0": "c"}}], "no difference whose answer"),
         ([SAMPLES[0], SAMPLES[0]], "stands twice"),
+        ([SAMPLES[0] | {"n_differences_open_prediction": float("nan")}], "finite number"),
     ]:
         with pytest.raises(AnnotationError, match=told):
             evaluate("differencing", _write(tmp_path, "a.json", content), {"s0": {"0": "a"}})

@@ -83,6 +83,7 @@ def test_a_folder_of_demonstrations(tmp_path):
         ('{"up": [0, 1', "truncated"),
         ("[[0, 1, 2]]", "names no trajectory"),
         ('{"eval_episode": {}}\n{"eval_episode": {}}', "an episode without"),
+        ('[{"eval_episode": {"episode_index": 0, "shuffled_frames_indices": [1, "x"]}}]', "'x' is no number"),
         ('{"frames": [{"frame_id": 1}]}', "frames without numbers"),
     ],
 )
