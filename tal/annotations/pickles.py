@@ -12,7 +12,7 @@ import math
 import pickle
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NoReturn
 
@@ -165,6 +165,18 @@ def _container(make: Callable[[Any], Any], kinds: type | tuple[type, ...]) -> Ca
     return call
 
 
+def _set(items: Sequence[Any] = ()) -> set[Any]:
+    return set(map(_key, items))
+
+
+def _frozen(items: Sequence[Any] = ()) -> frozenset[Any]:
+    return frozenset(map(_key, items))
+
+
+def _mapping(items: Sequence[Any] = ()) -> dict[Any, Any]:
+    return {_key(key): value for key, value in items}
+
+
 def _complex(real: object = 0.0, imaginary: object = 0.0) -> complex:
     if not isinstance(real, int | float) or not isinstance(imaginary, int | float):
         raise _Refused("makes a complex number of something else")
@@ -181,10 +193,10 @@ class _Allowed:
 
 
 _PLAIN: dict[str, Callable[..., Any]] = {
-    "set": _container(lambda items=(): set(map(_key, items)), (list, tuple)),
-    "frozenset": _container(lambda items=(): frozenset(map(_key, items)), (list, tuple)),
+    "set": _container(_set, (list, tuple)),
+    "frozenset": _container(_frozen, (list, tuple)),
     "list": _container(list, (list, tuple)),
-    "dict": _container(lambda items=(): {_key(key): value for key, value in items}, (list, tuple)),
+    "dict": _container(_mapping, (list, tuple)),
     "tuple": _container(tuple, (list, tuple)),
     "bytearray": _container(bytearray, bytes),
     "bytes": _container(bytes, (bytes, list)),

@@ -51,7 +51,7 @@ def soft_nms_tubelets(
     """(N,) new scores of the tubelets of one class that start on one frame.
 
     As `soft_nms_boxes`, with the mean IoU over the K frames (nms_tubelets of MCG-NJU/MOC-Detector). The reference
-    multiplies with 1 - the *sum* of the K overlaps, which is negative for what it suppresses: its results hold with
+    multiplies with 1 - the *sum* of the K overlaps, which is below 0 as soon as K is 2: published results stand on
     "sum"; "mean" is what was meant.
 
     Args:
