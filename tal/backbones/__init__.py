@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from tal.errors import TalError
@@ -10,7 +11,7 @@ from tal.registry import BACKBONES
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tal.backbones.base import Backbone
+    from tal.backbones.base import Backbone, Precision
 
 __all__ = ["load_backbone"]
 
@@ -22,6 +23,10 @@ def load_backbone(
     device: str = "cpu",
     stride_s: float | None = None,
     resize_mode: Literal["fast", "reference"] = "fast",
+    tokens: bool = False,
+    layers: Sequence[str] = (),
+    dtype: Precision = "float32",
+    compile: bool = False,  # noqa: A002
 ) -> Backbone:
     """Build a backbone in inference mode.
 
@@ -32,13 +37,24 @@ def load_backbone(
         device: Where it runs.
         stride_s: Snippet stride in place of the backbone's own, seconds.
         resize_mode: See `tal.video.base.Resize`.
+        tokens: A vector for every place that the network looks at, in place of their pooled one.
+        layers: Several outputs at once: names of the network's modules as its library calls them, e.g. "layer3" or
+            "blocks.11", each pooled over its places unless `tokens`; "features" is what the network gives at its end.
+        dtype: Of the computation; what comes out is float32.
+        compile: Run the network through torch.compile: a minute at the start, less time per clip.
 
     Raises:
-        TalError: no such family or model, weights that cannot be loaded, or a stride that is no whole number of frames.
+        TalError: no such family, model or layer, weights that cannot be loaded, or a stride that is no whole number of
+            frames.
     """
     if resize_mode not in ("fast", "reference"):
         raise TalError(f"resize mode {resize_mode!r}", expected='"fast" or "reference"')
     family, _, model = name.partition(":")
     settings: dict[str, Any] = {"weights": weights, "stride_s": stride_s, "resize_mode": resize_mode}
     backbone: Backbone = BACKBONES.load(family)(model, **settings)
-    return backbone.eval().requires_grad_(False).to(device)
+    backbone = backbone.eval().requires_grad_(False)
+    if tokens or layers or dtype != "float32" or compile:
+        from tal.backbones.adapted import Adapted
+
+        backbone = Adapted(backbone, tokens=tokens, layers=layers, dtype=dtype, compiled=compile).eval()
+    return backbone.to(device)

@@ -1,12 +1,33 @@
 """Backbones: frames in, vectors out. Each states what it wants to see, so that the extractor knows nothing about it."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from tal.errors import ConfigError
+from tal.errors import ConfigError, TalError, unknown_name
 from tal.video.base import Resize
+
+FEATURES = "features"
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """One of the arrays that a backbone gives of a clip.
+
+    Args:
+        name: "features", or the name of the layer that it is taken from.
+        width: C.
+        tokens: Vectors per clip; None for one vector, pooled: (B, C) rather than (B, tokens, C).
+    """
+
+    name: str
+    width: int
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +44,9 @@ class BackboneSpec:
         resize: Frame size and how it is made.
         mean, std: Per RGB channel, for values in [0, 1].
         width: C, the length of a vector.
+        tokens: Vectors per clip, one per place that the network looks at; None for one pooled vector.
+        dtype: Of the computation.
+        layers: The outputs, where these are several or not the last one; the first is of `width` and `tokens`.
     """
 
     name: str
@@ -35,6 +59,9 @@ class BackboneSpec:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     width: int
+    tokens: int | None = None
+    dtype: Precision = "float32"
+    layers: tuple[Output, ...] = ()
 
     def __post_init__(self) -> None:
         if self.clip_frames < 1 or self.fps <= 0:
@@ -57,19 +84,82 @@ class BackboneSpec:
         """Time span of a clip, seconds."""
         return self.clip_frames / self.fps
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what the backbone gives: "features" alone, unless layers were asked for."""
+        return tuple(layer.name for layer in self.layers) or (FEATURES,)
+
+    def output(self, name: str = FEATURES) -> Output:
+        """The width and tokens of one output.
+
+        Raises:
+            TalError: no such output.
+        """
+        known = self.layers or (Output(name=FEATURES, width=self.width, tokens=self.tokens),)
+        for output in known:
+            if output.name == name:
+                return output
+        raise unknown_name(f"output of {self.name}", name, self.outputs)
+
 
 class Backbone(nn.Module):
-    """A network with its spec. Subclasses or builders set `spec` and implement `forward`."""
+    """A network with its spec. Subclasses or builders set `spec` and implement `forward`.
+
+    For tokens they name the layer whose places these are (`token_layer`, as `load_backbone` names layers), or implement
+    `tokens`.
+    """
 
     spec: BackboneSpec
+    token_layer: str = ""
 
-    def forward(self, clips: Tensor) -> Tensor:
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what `forward` gives; with ("features",) alone a tensor, with other names a mapping."""
+        return self.spec.outputs
+
+    def forward(self, clips: Tensor) -> Tensor | Mapping[str, Tensor]:
         """Features of normalised clips.
 
         Args:
             clips: (B, clip_frames, 3, H, W) float, normalised with the spec's mean and std.
 
         Returns:
-            (B, C) float32.
+            (B, C) or (B, tokens, C) float32; a mapping from the outputs' names to such where layers were asked for.
         """
         raise NotImplementedError
+
+    def tokens(self, clips: Tensor) -> Tensor:
+        """What the network gives per place, before it pools.
+
+        Args:
+            clips: As for `forward`.
+
+        Returns:
+            (B, tokens, C), places in the order of time, then rows, then columns.
+
+        Raises:
+            TalError: this family gives no tokens.
+        """
+        raise TalError(f"{self.spec.name} gives no tokens", expected="pooled features, or layers of it by name")
+
+    def places(self, value: Any, clips: int) -> Tensor:
+        """A layer's output as tokens.
+
+        Args:
+            value: What the layer's module returned: (B, C, T, H, W), (B, C, H, W), (B, N, C) or (B, C), where B may
+                count frames in place of clips, or a tuple that begins with such.
+            clips: B, of the clips that the network was given.
+
+        Returns:
+            (B, tokens, C).
+
+        Raises:
+            TalError: another shape.
+        """
+        first = value[0] if isinstance(value, tuple | list) else value
+        if not isinstance(first, Tensor) or not 2 <= first.ndim <= 5 or len(first) % clips:
+            shape = tuple(first.shape) if isinstance(first, Tensor) else type(first).__name__
+            raise TalError(f"a layer of {self.spec.name} gives {shape}", expected="maps or tokens of each clip")
+        if first.ndim >= 4:
+            first = first.flatten(2).transpose(1, 2)
+        return first.reshape(clips, -1, first.shape[-1])
