@@ -135,7 +135,7 @@ def _from_json(data: Any, source: str) -> FrameScores:
     for video, rows in data["results"].items():
         try:
             scores[str(video)] = _checked(np.array(rows or np.empty((0, 0)), np.float64), source)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise AnnotationError(
                 f"{source}: video {video!r}: {json.dumps(rows)[:80]}", expected="rows of equally many scores"
             ) from None

@@ -28,9 +28,10 @@ _NUMBERED_CLASS = re.compile(r"c?(\d+)")
 
 
 def _duration(record: VideoRecord) -> float:
-    if record.duration_s is None or not record.duration_s > 0:
+    if record.duration_s is None or not 0 < record.duration_s < math.inf:
+        given = "no duration" if record.duration_s is None else f"a duration of {record.duration_s}"
         raise AnnotationError(
-            f"video {record.video!r}: no duration in the annotations",
+            f"video {record.video!r}: {given} in the annotations",
             expected="every video's duration, to place the frames in time",
             todo="use annotations that give it, or say how many rows a second has (rate)",
         )

@@ -59,6 +59,14 @@ def run(
         scores, labels = rows_of_scores(protocol, annotations, records, found, columns, tally)
     else:
         scores, labels = rows_of_segments(protocol, annotations, records, found, source, tally)
+    if not labels.any():
+        raise AnnotationError(
+            f"{source}: none of the {len(labels)} frames that are judged shows a class",
+            expected="frames inside annotated segments",
+            cause="predictions on videos without instances, or a wrong rate"
+            if protocol.rate is None
+            else "a wrong rate",
+        )
     if protocol.class_count not in (None, len(annotations.classes)):
         tally.warn(f"{len(annotations.classes)} classes are annotated, the benchmark has {protocol.class_count}")
     precision = frames.frame_average_precision(scores, labels, ties=protocol.equal_scores)

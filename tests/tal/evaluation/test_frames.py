@@ -173,6 +173,8 @@ def test_columns_named_in_a_file(annotations, tmp_path):
     ("name", "content", "told"),
     [
         ("s.json", json.dumps({"results": {"v1": [[0.1, 0.2], [0.3]]}}), "equally many"),
+        ("s.json", json.dumps({"results": {"v1": [[0.1, 10**400]]}}), "equally many"),
+        ("s.json", json.dumps({"results": {"v2": [[0.1, 0.2]]}}), "none of the 1 frames that are judged shows a class"),
         ("s.json", json.dumps({"results": {"zz": [[0.1, 0.2]]}}), "none of its 1 videos"),
         ("s.json", json.dumps({"results": {"v1": [[0.1, 0.2, 0.3, 0.4], [0.1, float("nan"), 0, 0]]}}), "NaN"),
         ("s.json", json.dumps({"results": {"v1": [[0.1]], "v2": [[0.1, 0.2]]}}), "different numbers of columns"),
