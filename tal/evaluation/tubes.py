@@ -118,7 +118,11 @@ class _Split:
         self.records = videos_of(annotations, protocol, number)
         self.truth = truth_tubes(self.records, tally)
         if not self.truth:
-            raise AnnotationError(f"{annotations.source or 'annotations'}: no tubes in {len(self.records)} videos")
+            raise AnnotationError(
+                f"{annotations.source or 'annotations'}: no tubes in {len(self.records)} videos",
+                expected="boxes on numbered frames, as tal.annotations.tubes reads them",
+                cause="annotations of another task",
+            )
         self.boxes = truth_boxes(self.truth)
         joining = Joining(protocol, annotations, self.records, number, inputs, tally)
         joining.add(predictions)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tal
+from tal.annotations import Annotations, VideoRecord
 from tal.annotations.tube_results import BoxTable
 from tal.errors import AnnotationError, ConfigError, TalError
 
@@ -167,6 +168,9 @@ def test_predictions_in_memory_and_tubes_that_are_given_twice(tmp_path):
         tal.evaluate("jhmdb", annotations, table, tubes=found)
     with pytest.raises(AnnotationError, match="dict"):
         tal.evaluate("jhmdb", annotations, {})
+    other = Annotations(classes=("run",), videos={"v0": VideoRecord(video="v0")})
+    with pytest.raises(AnnotationError, match="no tubes in 1 videos"):
+        tal.evaluate("jhmdb", other, table)
 
 
 def _replaced(path, pattern, text):
