@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tal.metrics import quality
+
 Floats = NDArray[np.float64]
 
 TRANSRAC_OFFSET = 0.1
@@ -39,8 +41,7 @@ def within(predicted: ArrayLike, truth: ArrayLike, *, tolerance: float = 1, roun
 
 def rmse(predicted: ArrayLike, truth: ArrayLike, *, rounded: bool = True) -> float:
     """Root of the mean squared error, in repetitions; NaN of nothing."""
-    p, g = _pair(predicted, truth, rounded)
-    return float(np.sqrt(np.mean((p - g) ** 2))) if len(p) else float("nan")
+    return quality.rmse(*_pair(predicted, truth, rounded))
 
 
 def density_count(cycles: Sequence[tuple[int, int]], frame_count: int, *, bins: int = 64) -> int:

@@ -78,7 +78,10 @@ def relative_l2(predicted: ArrayLike, truth: ArrayLike) -> float:
 def rmse(predicted: ArrayLike, truth: ArrayLike) -> float:
     """Root of the mean squared error; NaN of nothing."""
     p, t = np.asarray(predicted, np.float64), np.asarray(truth, np.float64)
-    return float(np.sqrt(np.mean((p - t) ** 2))) if len(p) else float("nan")
+    if not len(p):
+        return float("nan")
+    largest = float(np.abs(p - t).max())
+    return largest * float(np.sqrt(np.mean(((p - t) / largest) ** 2))) if largest else 0.0
 
 
 def _logistic(x: Floats, b1: float, b2: float, b3: float, b4: float) -> Floats:
