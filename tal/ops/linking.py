@@ -218,7 +218,8 @@ def link_viterbi(
         paths: Most tubes before suppression.
         max_iou: Of the suppression.
         trim: With a the first frame that has boxes and c the number of frames that have: cut each tube to its frames
-            a + 1 to a + c, as TubeR's fork does (jinsingsangsung/tuber, evaluates/utils/video_map.py).
+            a + 1 to a + c, as TubeR's fork does where frames count from 1 (jinsingsangsung/tuber,
+            evaluates/utils/video_map.py).
     """
     detected = [np.asarray(each, np.float64).reshape(-1, 4) for each in boxes]
     filled = np.flatnonzero([len(each) for each in detected])
