@@ -1,9 +1,8 @@
 """Writing so that a file is either whole or not there, and that two processes do not mix their halves."""
 
-import fcntl
 import json
 import logging
-import time
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,9 +11,15 @@ from typing import IO, Any
 from tal.atomic import TEMPORARY, replacing
 from tal.errors import FeatureError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _LOG = logging.getLogger(__name__)
 
 _ABANDONED_S = 3600.0
+_told: set[str] = set()
 
 
 class WriteError(FeatureError):
@@ -50,41 +55,109 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     write_atomic(path, lambda file: file.write(text.encode("utf-8", "surrogateescape")))
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path, *, todo: str) -> dict[str, Any] | None:
     """The JSON object in `path`; None if there is no such file.
 
+    Args:
+        path: The file.
+        todo: What a person can do about a damaged one.
+
     Raises:
-        FeatureError: not a JSON object.
+        FeatureError: not a JSON object, or not readable.
     """
     try:
-        values = json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
+        values = json_object(path.read_bytes())
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise FeatureError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise FeatureError(f"{path} is not JSON: {error}", todo="remove the file and extract again") from error
-    if not isinstance(values, dict):
-        raise FeatureError(f"{path} holds a {type(values).__name__}", expected="a JSON object")
+        raise FeatureError(
+            f"{path} is damaged: {error}", expected="the JSON object that tal wrote", todo=todo
+        ) from error
     return values
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """The inverse of `write_json`.
+
+    Raises:
+        ValueError: not a JSON object.
+    """
+    values = json.loads(data.decode("utf-8", "surrogateescape"))
+    if not isinstance(values, dict):
+        raise ValueError(f"it holds a {type(values).__name__}")
+    return values
+
+
+def sync(folder: Path) -> None:
+    """Return when the names in a folder are on the disk; Windows has no way to ask for that."""
+    if fcntl is None:
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the system frees it when the process dies.
 
-    Some network file systems have no locks. There, two processes that finish the same video in the same millisecond
-    can leave an array that does not match its record; loading notices, and the log warns once.
+    Windows and some network file systems have no such locks. There, two processes that finish the same video in the
+    same millisecond can leave an array that does not match its record; loading notices, and the log says so once.
     """
     with (folder / ".lock").open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            _LOG.warning("%s: no file locks here (%s): run one process per store", folder, error.strerror)
+        if not hold(file, wait=True):
+            _tell_once(folder)
         yield
 
 
+def hold(file: IO[bytes], *, wait: bool) -> bool:
+    """Lock an open file until it is closed.
+
+    Args:
+        file: Any open file.
+        wait: Wait while another process has it.
+
+    Returns:
+        Whether it is locked now: False where another process has it, or where there are no locks.
+    """
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def remove_abandoned(folder: Path) -> None:
-    """Delete temporary files that killed processes left over an hour ago."""
-    for path in folder.glob(f"{TEMPORARY}*"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+    """Delete temporary files that killed processes left over an hour ago.
+
+    A file that a living process still holds stays, however long ago it was written: a stream's features may come
+    slowly. Ages are told by the clock of the folder's file system, not by this machine's.
+    """
+    files = [Path(entry.path) for entry in os.scandir(folder) if entry.name.startswith(TEMPORARY)]
+    if not files:
+        return
+    now_s = _clock_s(folder)
+    for path in files:
+        with suppress(OSError), path.open("rb+") as file:
+            old = abs(now_s - os.fstat(file.fileno()).st_mtime) > _ABANDONED_S
+            if old and (fcntl is None or hold(file, wait=False)):
                 path.unlink()
+
+
+def _clock_s(folder: Path) -> float:
+    """What time the folder's file system gives to what is written now."""
+    with (folder / ".lock").open("ab") as file:
+        os.utime(file.fileno() if os.utime in os.supports_fd else file.name)
+        return os.fstat(file.fileno()).st_mtime
+
+
+def _tell_once(folder: Path) -> None:
+    if str(folder) not in _told:
+        _told.add(str(folder))
+        _LOG.warning("%s: no file locks on this system: run one process per store", folder)

@@ -1,6 +1,7 @@
 """Fingerprints of source files: was this video replaced since its features were made?"""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ class Fingerprint:
         return cls(size=facts.st_size, mtime_ns=facts.st_mtime_ns, edges_hash=_edges_hash(path, facts.st_size))
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Fingerprint":
+    def from_dict(cls, values: Mapping[str, Any]) -> "Fingerprint":
         """The inverse of `as_dict`; further keys are left aside."""
         return cls(**{entry.name: values[entry.name] for entry in fields(cls)})
 
@@ -41,6 +42,11 @@ class Fingerprint:
         if facts.st_size != self.size:
             return False
         return facts.st_mtime_ns == self.mtime_ns or _edges_hash(path, facts.st_size) == self.edges_hash
+
+    def unchanged(self, path: Path) -> bool:
+        """Whether nobody wrote to the file since its fingerprint was taken: size and time are what they were."""
+        facts = path.stat()
+        return (facts.st_size, facts.st_mtime_ns) == (self.size, self.mtime_ns)
 
 
 def _edges_hash(path: Path, size: int) -> str:

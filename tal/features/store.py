@@ -8,12 +8,12 @@ STORE/NAME.failed.json  stage, error, attempts
 
 import hashlib
 import io
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,38 +21,26 @@ from numpy.typing import NDArray
 from tal.errors import FeatureError
 from tal.features.base import FeatureSpec, VideoFeatures
 from tal.features.checks import checked
-from tal.features.files import locked, read_json, remove_abandoned, write_atomic, write_json, writing
-from tal.features.fingerprint import Fingerprint
+from tal.features.files import locked, read_json, remove_abandoned, sync, write_json, writing
 from tal.features.foreign import missing
 from tal.features.layout import Layout
+from tal.features.records import FAILED, Failure, file_stem, is_of, read_failure, read_record, same_source, video_of
+from tal.features.rows import Rows
 from tal.timeline import SnippetGrid
-from tal.version import STORE_SCHEMA
-from tal.video.ids import safe_name
 
-State = Literal["done", "failed", "replaced", "new"]
+__all__ = ["Failure", "FeatureStore", "State"]
+
+State = Literal["done", "failed", "replaced", "damaged", "new"]
+
+Found = TypeVar("Found")
+
+_LOG = logging.getLogger(__name__)
 
 _SPEC = "spec.json"
-_FAILED = ".failed"
-_BLOCK_VALUES = 1 << 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A video whose features could not be made.
-
-    Args:
-        video: The id.
-        stage: "open", "probe", "decode", "network", "store".
-        error: One line.
-        attempts: How often it was tried.
-        source: Path and fingerprint of the file, where it could be read at all.
-    """
-
-    video: str
-    stage: str
-    error: str
-    attempts: int = 1
-    source: Mapping[str, Any] = field(default_factory=dict)
+_RESTORE = (
+    "put back its spec.json from a copy of the store, or from a store made with the same settings; without one, "
+    "extract into another folder"
+)
 
 
 class FeatureStore:
@@ -102,63 +90,76 @@ class FeatureStore:
             FeatureError: no store there, or one that another version of tal wrote.
         """
         folder = Path(folder)
-        values = read_json(folder / _SPEC)
+        values = read_json(folder / _SPEC, todo=_RESTORE)
         if values is None:
             raise FeatureError(f"{folder} is no feature store", expected=f"a folder with {_SPEC}")
         return cls(folder, FeatureSpec.from_dict(values))
 
     def ids(self) -> Sequence[str]:
-        """Ids of the finished videos, sorted."""
-        names = {path.name for path in self.folder.iterdir()}
-        records = (
-            self._json(name.removesuffix(".npy") + ".json")
-            for name in names
-            if name.endswith(".npy") and name.removesuffix(".npy") + ".json" in names
-        )
-        return sorted(record["id"] for record in records if record is not None)
+        """Ids of the finished videos, sorted. One look at the folder; only records of very long ids are opened."""
+        names = set(os.listdir(self.folder))
+        stems = [name[: -len(".npy")] for name in names if name.endswith(".npy") and not name.startswith(".")]
+        return sorted(filter(None, (self._id(stem) for stem in stems if f"{stem}.json" in names)))
 
     def record(self, video: str) -> dict[str, Any] | None:
-        """What is known of a finished video: its json; None if it is not finished."""
-        name = _name(video)
-        return self._json(f"{name}.json") if (self.folder / f"{name}.npy").exists() else None
+        """What is known of a finished video: its json; None if it is not finished.
+
+        Raises:
+            FeatureError: the json is damaged.
+        """
+        stem = file_stem(video)
+        return read_record(self.folder / f"{stem}.json") if (self.folder / f"{stem}.npy").exists() else None
 
     def failure(self, video: str) -> Failure | None:
-        """Why a video has no features, if that was recorded."""
-        values = self._json(f"{_name(video)}{_FAILED}.json")
-        return None if values is None else _failure(values)
+        """Why a video has no features, if that was recorded.
+
+        Raises:
+            FeatureError: the json is damaged.
+        """
+        return read_failure(self.folder / f"{file_stem(video)}{FAILED}")
 
     def failures(self) -> list[Failure]:
-        """All recorded failures, sorted by id."""
-        found = (self._json(path.name) for path in self.folder.glob(f"*{_FAILED}.json"))
-        return sorted((_failure(each) for each in found if each is not None), key=lambda each: each.video)
+        """All recorded failures, sorted by id; a damaged one is told and left out."""
+        found = []
+        for name in os.listdir(self.folder):
+            if name.endswith(FAILED):
+                try:
+                    found.append(read_failure(self.folder / name))
+                except FeatureError as error:
+                    _LOG.warning("%s", error.given)
+        return sorted((each for each in found if each is not None), key=lambda each: each.video)
 
     def state(self, video: str, path: Path) -> State:
-        """Where a video stands: "done", "failed", "new", or "replaced": done or failed from another file than `path`.
+        """Where a video stands, so that only "done" and, unless it is to be tried again, "failed" are left alone.
 
-        A file that cannot be read is not told from the recorded one; opening it will say what is wrong.
+        "replaced": done or failed from another file than `path`. "damaged": a record that cannot be read. A file that
+        cannot be read is not told from the recorded one; opening it will say what is wrong.
         """
-        record = self.record(video)
-        failure = None if record is not None else self._json(f"{_name(video)}{_FAILED}.json")
-        known = record or failure
-        if known is None:
-            return "new"
-        with suppress(OSError, KeyError):
-            if not Fingerprint.from_dict(known["source"]).matches(path):
-                return "replaced"
-        return "done" if record else "failed"
+        try:
+            record = self.record(video)
+            if record is not None and is_of(record["source"], path, touched=True) is not False:
+                return "done"
+            failure = self.failure(video)
+        except FeatureError as error:
+            _LOG.warning("%s: its features are made anew", error.given)
+            return "damaged"
+        if failure is None:
+            return "new" if record is None else "replaced"
+        same = is_of(failure.source, path, touched=False)
+        return "failed" if same or (same is None and record is None) else "replaced"
 
     def load(self, video: str, *, duration_s: float | None = None, fps: float | None = None) -> VideoFeatures:
         """One video's features as float32, with their grid; see `FeatureSource.load`. `fps` is not needed here."""
         record = self.record(video)
         if record is None:
             raise self._missing(video)
-        path = self.folder / f"{_name(video)}.npy"
+        path = self.folder / f"{file_stem(video)}.npy"
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != record["array"]["sha256"]:
             raise FeatureError(
                 f"{path} is not the array that its record describes",
                 cause="the file was changed or damaged after it was written",
-                todo=f"remove {path.name} and run tal extract again",
+                todo=f"remove {path.with_suffix('.json').name} and run tal extract again",
             )
         array = np.load(io.BytesIO(data), allow_pickle=False)
         features = checked(array, name=str(path), width=self.spec.width)
@@ -196,58 +197,69 @@ class FeatureStore:
             FeatureError: NaN, infinity (also from rounding to float16), another width, or a grid of another count.
             WriteError: the folder cannot be written.
         """
-        if grid.count != len(features):
-            raise FeatureError(f"features of {video}: {len(features)} rows", expected=f"{grid.count}, as the grid says")
-        if not len(features):
-            raise FeatureError(f"features of {video}: no rows", expected="at least one snippet")
-        for first_idx, block in _blocks(features, self.spec.dtype):
-            name = f"features of {video} as {self.spec.dtype}"
-            checked(block, name=name, width=self.spec.width, first_idx=first_idx)
-        record = {
-            "schema": STORE_SCHEMA,
-            "id": video,
-            "grid": asdict(grid),
-            "duration_s": duration_s,
-            "source": dict(source),
-            "losses": list(losses),
-            "array": {"shape": list(features.shape), "dtype": self.spec.dtype},
-        }
-        return self._commit(_name(video), features, record)
+        with self.writing(video) as rows:
+            rows.append(features)
+            return rows.commit(grid, duration_s=duration_s, source=source, losses=losses)
 
-    def record_failure(self, video: str, *, stage: str, error: str, source: Mapping[str, Any] | None = None) -> Failure:
-        """Write down that a video could not be done; counts the attempts.
+    def writing(self, video: str) -> Rows:
+        """Begin a video whose features come piece by piece, in memory that does not grow with its length:
+
+            with store.writing(video) as rows:
+                rows.append(features)  # (n, C) or (n, tokens, C), as often as needed
+                rows.commit(grid, duration_s=..., source=..., losses=...)
+
+        Nothing is seen of them before `commit`, and nothing is left without it.
 
         Raises:
             WriteError: the folder cannot be written.
         """
-        path = self.folder / f"{_name(video)}{_FAILED}.json"
-        with writing(path):
-            before = self.failure(video)
+        return Rows(self.folder, video, self.spec, lambda path, record: self._commit(file_stem(video), path, record))
+
+    def record_failure(self, video: str, *, stage: str, error: str, source: Mapping[str, Any] | None = None) -> Failure:
+        """Write down that a video could not be done, unless another process finished it; counts the attempts.
+
+        Raises:
+            WriteError: the folder cannot be written.
+        """
+        path = self.folder / f"{file_stem(video)}{FAILED}"
+        with writing(path), locked(self.folder):
+            before = _readable(self.failure, video)
             attempts = 1 if before is None else before.attempts + 1
             failure = Failure(video=video, stage=stage, error=error, attempts=attempts, source=dict(source or {}))
-            values = asdict(failure)
-            write_json(path, {"schema": STORE_SCHEMA, "id": values.pop("video"), **values})
+            record = _readable(self.record, video)
+            if record is None or not same_source(record["source"], failure.source):
+                write_json(path, failure.as_dict())
         return failure
 
-    def _commit(self, name: str, features: NDArray[np.floating], record: dict[str, Any]) -> bool:
+    def _commit(self, stem: str, temporary: Path, record: dict[str, Any]) -> bool:
         """Array, then record, under the store's lock.
 
         Another process may have finished the same file meanwhile: its features stay. If it was another file, the old
         record goes before the new array comes, so that a record never stands beside an array that is not its own.
         """
-        array, mark = self.folder / f"{name}.npy", self.folder / f"{name}.json"
+        array, mark = self.folder / f"{stem}.npy", self.folder / f"{stem}.json"
         with writing(array), locked(self.folder):
-            before = read_json(mark) if array.exists() else None
-            if before is not None and _same_source(before, record):
+            before = _readable(self.record, record["id"])
+            if before is not None and same_source(before["source"], record["source"]):
                 return False
             mark.unlink(missing_ok=True)
-            write_atomic(array, lambda file: record["array"].update(sha256=_save(file, features, self.spec.dtype)))
+            temporary.replace(array)
+            sync(self.folder)
             write_json(mark, record)
-            (self.folder / f"{name}{_FAILED}.json").unlink(missing_ok=True)
+            (self.folder / f"{stem}{FAILED}").unlink(missing_ok=True)
         return True
 
-    def _json(self, name: str) -> dict[str, Any] | None:
-        return read_json(self.folder / name)
+    def _id(self, stem: str) -> str | None:
+        """The id of the video that has these files; None where only a damaged record would tell it."""
+        video = video_of(stem)
+        if video is not None:
+            return video
+        try:
+            record = read_record(self.folder / f"{stem}.json")
+        except FeatureError as error:
+            _LOG.warning("%s", error.given)
+            return None
+        return None if record is None else str(record["id"])
 
     def _missing(self, video: str) -> FeatureError:
         failure = self.failure(video)
@@ -260,44 +272,11 @@ class FeatureStore:
         )
 
 
-def _blocks(features: NDArray[np.floating], dtype: str) -> Iterator[tuple[int, NDArray[np.floating]]]:
-    """First row and rows as `dtype`, a few MiB at a time."""
-    rows = max(1, _BLOCK_VALUES // max(1, features[0].size))
-    for first in range(0, len(features), rows):
-        with np.errstate(over="ignore"):
-            yield first, np.ascontiguousarray(features[first : first + rows], dtype=dtype)
-
-
-def _save(file: IO[bytes], features: NDArray[np.floating], dtype: str) -> str:
-    """Write what numpy.save would; returns the SHA-256 of the whole file."""
-    header = io.BytesIO()
-    described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": features.shape}
-    np.lib.format.write_array_header_1_0(header, described)
-    digest = hashlib.sha256()
-    for data in itertools.chain([header.getvalue()], (block.tobytes() for _, block in _blocks(features, dtype))):
-        digest.update(data)
-        file.write(data)
-    return digest.hexdigest()
-
-
-def _name(video: str) -> str:
-    """The id's file name without suffix; never that of the spec, nor, having no dot, of another video's failure."""
-    name = safe_name(video).replace(".", "%2E")
-    return f"%{ord(name[0]):02X}{name[1:]}" if name.lower() == "spec" else name
-
-
-def _failure(values: Mapping[str, Any]) -> Failure:
-    return Failure(
-        video=values["id"],
-        stage=values["stage"],
-        error=values["error"],
-        attempts=values["attempts"],
-        source=values["source"],
-    )
-
-
-def _same_source(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    return all(before["source"].get(key) == after["source"].get(key) for key in ("size", "edges_hash"))
+def _readable(read: Callable[[str], Found | None], video: str) -> Found | None:
+    """What `read` finds; None for a damaged json too, which is about to be written over."""
+    with suppress(FeatureError):
+        return read(video)
+    return None
 
 
 def _refuse_strangers(folder: Path) -> None:

@@ -63,7 +63,7 @@ def test_what_is_written_comes_back(store, video):
 
 @pytest.mark.parametrize("shape", [(7, 3), (2, 5, 3)])
 def test_arrays_larger_than_a_block_and_with_tokens(store, video, shape, monkeypatch):
-    monkeypatch.setattr("tal.features.store._BLOCK_VALUES", 6)
+    monkeypatch.setattr("tal.features.rows._BLOCK_VALUES", 6)
     features = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     write(store, "v", video, features)
     np.testing.assert_array_equal(store.load("v").features, features)
@@ -109,8 +109,9 @@ def test_a_store_of_another_version_is_refused(store):
     with pytest.raises(FeatureError, match="schema 99"):
         FeatureStore.open(store.folder)
     path.write_text("{")
-    with pytest.raises(FeatureError, match="not JSON"):
-        FeatureStore.open(store.folder)
+    for folder in (FeatureStore.open, lambda folder: FeatureStore.create(folder, SPEC)):
+        with pytest.raises(FeatureError, match=r"spec\.json is damaged(.|\n)*put back"):
+            folder(store.folder)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +193,45 @@ def test_a_replaced_video_is_told_from_a_touched_one(store, video):
     assert store.state("w", video) == "replaced"
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"id": "v"}'])
+def test_a_damaged_record_is_the_videos_and_it_is_made_anew(store, video, content):
+    write(store, "v", video)
+    write(store, "w", video)
+    (store.folder / "v.json").write_text(content)
+    assert store.ids() == ["v", "w"]
+    with pytest.raises(FeatureError, match=r"v\.json is damaged(.|\n)*run tal extract again"):
+        store.load("v")
+    assert store.state("v", video) == "damaged"
+    assert write(store, "v", video, array(seed=1))
+    np.testing.assert_array_equal(store.load("v").features, array(seed=1))
+
+
+def test_a_damaged_failure_is_told_and_written_over(store, video, caplog):
+    store.record_failure("v", stage="decode", error="damaged")
+    (store.folder / "v.failed.json").write_text("nothing")
+    assert store.state("v", video) == "damaged"
+    assert store.failures() == []
+    assert "v.failed.json is damaged" in caplog.text
+    assert store.record_failure("v", stage="decode", error="again").attempts == 1
+    assert [each.error for each in store.failures()] == ["again"]
+
+
+def test_a_file_replaced_by_a_bad_one_is_tried_once(store, video):
+    write(store, "v", video)
+    video.write_bytes(b"bad")
+    assert store.state("v", video) == "replaced"
+    store.record_failure("v", stage="open", error="no video", source=source_of(video))
+    assert store.state("v", video) == "failed"
+    os.utime(video, (1, 1))
+    assert store.state("v", video) == "replaced"
+
+
+def test_a_failure_beside_the_same_files_features_is_not_kept(store, video):
+    write(store, "v", video)
+    store.record_failure("v", stage="network", error="a slower process", source=source_of(video))
+    assert store.failures() == []
+
+
 def test_state_needs_only_the_facts_of_an_unchanged_file(store, video):
     write(store, "v", video)
     video.chmod(0)
@@ -240,14 +280,17 @@ def test_a_read_only_place_is_one_clear_error():
         FeatureStore.create("/proc/tal-store", SPEC)
 
 
-def test_old_temporary_files_go_and_young_ones_stay(store):
-    old, young = store.folder / ".tmp-1-a", store.folder / ".tmp-2-b"
-    for path in (old, young):
+@pytest.mark.parametrize("clock_s", [0, -86_400, 86_400])
+def test_old_temporary_files_go_and_young_ones_stay_whatever_this_machines_clock_says(store, monkeypatch, clock_s):
+    now_s = time.time()
+    monkeypatch.setattr(time, "time", lambda: now_s + clock_s)
+    past, future, young = (store.folder / f".tmp-1-{name}" for name in "abc")
+    for path in (past, future, young):
         path.write_bytes(b"x")
-    os.utime(old, (time.time() - 7200,) * 2)
+    os.utime(past, (now_s - 7200,) * 2)
+    os.utime(future, (now_s + 7200,) * 2)
     FeatureStore.create(store.folder, SPEC)
-    assert not old.exists()
-    assert young.exists()
+    assert [path.exists() for path in (past, future, young)] == [False, False, True]
 
 
 def _write_for_ever(folder, path, seed):
