@@ -66,6 +66,10 @@ BACKBONES = Registry(
     {
         "tiny": ("tal.backbones.tiny:build", "small video network whose weights ship with the package"),
         "open_clip": ("tal.backbones.openclip:build", "image towers of open_clip models, a vector per frame"),
+        "timm": (
+            "tal.backbones.timm:build",
+            "image models of timm (DINOv2, DINOv3, ConvNeXt, ...), a vector per frame",
+        ),
         "torchvision": ("tal.backbones.torchvision:build", "video networks of torchvision, a vector per clip"),
         "i3d": ("tal.backbones.i3d:build", "I3D on colour, a vector per clip; weights from a local file"),
     },

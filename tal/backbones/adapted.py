@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tal.backbones.base import FEATURES, Backbone, Output, Precision
+from tal.backbones.base import FEATURES, Backbone, FrameStage, Output, Precision
 from tal.errors import TalError, unknown_name
 
 _PRECISIONS: Mapping[str, torch.dtype] = {
@@ -57,6 +57,14 @@ class Adapted(Backbone):
             self._measure()
         self._run = _compiled(self._given) if compiled else self._given
 
+    def stage(self) -> FrameStage | None:
+        """See `Backbone.stage`; always in float32."""
+        return self.inner.stage()
+
+    def blank(self, clips: int = 1) -> Tensor:
+        """See `Backbone.blank`."""
+        return self.inner.blank(clips)
+
     def forward(self, clips: Tensor) -> Tensor | Mapping[str, Tensor]:
         """See `Backbone.forward`."""
         given = self._run(clips)
@@ -86,11 +94,7 @@ class Adapted(Backbone):
 
     def _measure(self) -> None:
         """Widths and tokens of the outputs, from one blank clip."""
-        spec = self.spec
-        size = spec.resize.crop or spec.resize.exact
-        if size is None:
-            raise TypeError(spec.resize)
-        blank = torch.zeros(1, spec.clip_frames, 3, *size)
+        spec, blank = self.spec, self.inner.blank()
         with torch.inference_mode():
             given = self._given(blank)
         outputs = tuple(

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor, nn, zeros
 
 from tal.errors import ConfigError, TalError, unknown_name
 from tal.video.base import Resize
@@ -47,6 +47,7 @@ class BackboneSpec:
         tokens: Vectors per clip, one per place that the network looks at; None for one pooled vector.
         dtype: Of the computation.
         layers: The outputs, where these are several or not the last one; the first is of `width` and `tokens`.
+        stage: What decides the numbers of the backbone's stage, in plain values; empty without one.
     """
 
     name: str
@@ -62,6 +63,7 @@ class BackboneSpec:
     tokens: int | None = None
     dtype: Precision = "float32"
     layers: tuple[Output, ...] = ()
+    stage: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.clip_frames < 1 or self.fps <= 0:
@@ -102,6 +104,19 @@ class BackboneSpec:
         raise unknown_name(f"output of {self.name}", name, self.outputs)
 
 
+class FrameStage(Protocol):
+    """One video's frames on their way to clips: what is made of each frame once, however many clips hold it.
+
+    Optical flow, for example. Gives one map per frame in the end, and may hold some back until more frames come.
+    """
+
+    def feed(self, frames: Tensor) -> Tensor:
+        """(N, 3, H, W) further frames, normalised, in order -> (n, channels, h, w) the maps that are ready."""
+
+    def end(self) -> Tensor:
+        """(n, channels, h, w) the maps that are left when no more frames come."""
+
+
 class Backbone(nn.Module):
     """A network with its spec. Subclasses or builders set `spec` and implement `forward`.
 
@@ -117,11 +132,23 @@ class Backbone(nn.Module):
         """Names of what `forward` gives; with ("features",) alone a tensor, with other names a mapping."""
         return self.spec.outputs
 
+    def stage(self) -> FrameStage | None:
+        """For a new video: what its frames go through before clips are cut; None for nothing."""
+        return None
+
+    def blank(self, clips: int = 1) -> Tensor:
+        """Clips of the right shape, for measuring: zeros of the shape that `forward` takes."""
+        size = self.spec.resize.crop or self.spec.resize.exact
+        if size is None:
+            raise TypeError(self.spec.resize)
+        return zeros(clips, self.spec.clip_frames, 3, *size)
+
     def forward(self, clips: Tensor) -> Tensor | Mapping[str, Tensor]:
         """Features of normalised clips.
 
         Args:
-            clips: (B, clip_frames, 3, H, W) float, normalised with the spec's mean and std.
+            clips: (B, clip_frames, 3, H, W) float, normalised with the spec's mean and std; with a stage, its maps in
+                place of the frames.
 
         Returns:
             (B, C) or (B, tokens, C) float32; a mapping from the outputs' names to such where layers were asked for.

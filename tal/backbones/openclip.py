@@ -7,12 +7,10 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from tal.backbones.base import Backbone, BackboneSpec
+from tal.backbones.frames import checked_interpolation, frame_clip
 from tal.backbones.weights import FILE, RANDOM, downloading, hash_of, load_file, quiet, random_model, seeded
 from tal.errors import TalError, unknown_name
 from tal.video.base import Resize
-
-_STRIDE_S = 0.5
-_FRAME_FPS = 30.0
 
 
 class OpenClipBackbone(Backbone):
@@ -34,8 +32,7 @@ def build(
 ) -> OpenClipBackbone:
     """Build MODEL or MODEL/PRETRAINED of open_clip; without PRETRAINED the first that open_clip lists.
 
-    A clip is one frame, which stands for a thirtieth of a second: at any stride the snippet's centre is where the
-    frame is.
+    A clip is one frame; the stride is 0.5 s unless told otherwise.
 
     Raises:
         TalError: no such model or weights, weights that cannot be loaded, or preprocessing that is not supported.
@@ -52,18 +49,14 @@ def build(
         raise TalError(f"open_clip:{architecture} has no published weights", todo="give --weights FILE")
     tag = tag or next(iter(tags), "")
     name = f"open_clip:{architecture}" + f"/{tag}" * bool(tag)
+    clip = frame_clip(stride_s)
     network, source = _network(architecture, tag, name, weights)
-    stride_s = _STRIDE_S if stride_s is None else stride_s
-    if not stride_s > 0:
-        raise TalError(f"snippet stride of {stride_s} s", expected="a positive number of seconds")
     preprocessing = _preprocessing(network, _published(architecture, tag))
     backbone_spec = BackboneSpec(
         name=name,
         weights=source,
         weights_hash=hash_of(network.visual),
-        clip_frames=1,
-        fps=max(1, round(stride_s * _FRAME_FPS)) / stride_s,
-        stride_s=stride_s,
+        **clip,
         resize=_resize(preprocessing, resize_mode),
         mean=tuple(preprocessing["mean"]),
         std=tuple(preprocessing["std"]),
@@ -112,9 +105,12 @@ def _preprocessing(network: Any, published: Mapping[str, Any]) -> Mapping[str, A
 def _resize(preprocessing: Mapping[str, Any], mode: Literal["fast", "reference"]) -> Resize:
     size = preprocessing["size"]
     height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
-    interpolation, rule = preprocessing["interpolation"], preprocessing["resize_mode"]
-    if interpolation not in ("bilinear", "bicubic") or rule not in ("shortest", "squash"):
-        raise TalError(f"open_clip preprocessing with {interpolation} and {rule!r}", expected="shortest or squash")
+    rule, interpolation = (
+        preprocessing["resize_mode"],
+        checked_interpolation(preprocessing["interpolation"], "open_clip"),
+    )
+    if rule not in ("shortest", "squash"):
+        raise TalError(f"open_clip preprocessing with {rule!r}", expected="shortest or squash")
     if rule == "squash" or height != width:
         return Resize(exact=(height, width), interpolation=interpolation, mode=mode)
     return Resize(short_side=height, crop=(height, width), interpolation=interpolation, mode=mode)
