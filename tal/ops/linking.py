@@ -109,12 +109,12 @@ def link_tubelets(
     growing: list[_Chain] = []
     for start, (starting, given) in enumerate(zip(boxes, score, strict=True), 1):
         candidates = np.asarray(starting, np.float64)
+        growing = [growing[row] for row in numpy_order([-chain.mean for chain in growing])] if growing else []
         if not len(candidates) and not any(chain.is_due(start) for chain in growing):
             continue
         values = soft_nms_tubelets(candidates, given, weight=weight)
         best = numpy_order(values)[::-1][:top]
         candidates, values = candidates[best], values[best]
-        growing = [growing[row] for row in numpy_order([-chain.mean for chain in growing])]
         left = _extend(growing, start, candidates, values, min_iou)
         finished += [chain for chain in growing if chain.is_due(start)]
         growing = [chain for chain in growing if not chain.is_due(start)]
