@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tal.backbones.base import Backbone, BackboneSpec
+from tal.backbones.base import Backbone, BackboneSpec, FrameStage
 from tal.errors import TalError
 
 _FRAMES_IN_A_BATCH = {"cpu": 128, "cuda": 512}
@@ -29,6 +29,7 @@ def default_batch_clips(spec: BackboneSpec, device: str) -> int:
 class _Video:
     """Frames that later clips still need. `skip`: frames to leave out before the next clip begins."""
 
+    stage: FrameStage | None
     frames: Tensor | None = None
     skip: int = 0
     clips: int = 0
@@ -72,8 +73,14 @@ class ClipBatcher:
     @torch.inference_mode()
     def feed(self, video: str, pixels: NDArray[np.uint8] | Tensor) -> None:
         """More frames of a video, (N, H, W, 3) uint8, in order; a tensor where they are on the device already."""
-        state = self._videos.setdefault(video, _Video())
+        if video not in self._videos:
+            self._videos[video] = _Video(stage=self._backbone.stage())
+        state = self._videos[video]
         frames = self._normalised(pixels)
+        self._cut(video, state, frames if state.stage is None else state.stage.feed(frames))
+
+    def _cut(self, video: str, state: _Video, frames: Tensor) -> None:
+        """Queue the clips that are whole with these frames, or with the maps that stand for them."""
         if state.frames is not None:
             frames = torch.cat([state.frames, frames])
         dropped = min(state.skip, len(frames))
@@ -96,6 +103,8 @@ class ClipBatcher:
         the end that fill no further clip are left out.
         """
         state = self._videos.pop(video)
+        if state.stage is not None:
+            self._cut(video, state, state.stage.end())
         if state.clips == 0 and state.frames is not None and len(state.frames):
             short = self._clip_frames - len(state.frames)
             padded = torch.cat([state.frames, state.frames[-1:].expand(short, -1, -1, -1)])

@@ -67,7 +67,7 @@ def feature_spec(spec: BackboneSpec, *, dtype: Literal["float16", "float32"] = "
         fps=spec.fps,
         stride_s=spec.stride_s,
         window_s=spec.window_s,
-        transform={**asdict(spec.resize), "mean": list(spec.mean), "std": list(spec.std)},
+        transform={**asdict(spec.resize), "mean": list(spec.mean), "std": list(spec.std), **spec.stage},
         dtype=dtype,
     )
 
