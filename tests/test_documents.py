@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tal.registry import COMMANDS
+from tal.registry import COMMANDS, PROTOCOLS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "data").glob("*.md"))]
@@ -72,3 +72,11 @@ def test_no_path_of_a_machine_stands_in_the_product():
     for path in [*tracked, ROOT / "README.md", ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / "constraints.txt"]:
         if path.is_file() and path.suffix in (".py", ".md", ".yaml", ".toml", ".txt", ".html", ".js", ".css", ""):
             assert not paths.search(path.read_text()), path
+
+
+def test_every_protocol_and_variant_stands_in_the_table():
+    text = (ROOT / "docs/evaluation.md").read_text()
+    for name in PROTOCOLS:
+        assert f"`{name}`" in text, name
+        for variant in PROTOCOLS.load(name).variants:
+            assert f"`{variant}`" in text, f"{name}: {variant}"
