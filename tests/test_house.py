@@ -111,7 +111,8 @@ def _modules_after(code):
         "from tal.cli import main; main(['--help'])",
         "from tal.cli import main; main(['list'])",
         "import tal; tal.evaluate; tal.read_annotations",
-        "import tal.pipelines.evaluate, tal.pipelines.export, tal.pipelines.check",
+        "import tal.pipelines.evaluate, tal.pipelines.export, tal.pipelines.check, tal.pipelines.diagnose",
+        "from tal.registry import *; [Entry(PROTOCOLS.load(name).evaluator, '').load() for name in PROTOCOLS]",
         "import tal.playground.render",
     ],
 )
