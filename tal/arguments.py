@@ -11,7 +11,8 @@ import inspect
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from difflib import get_close_matches
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from tal.errors import ConfigError
 
@@ -55,7 +56,7 @@ def parse(
         TypeError: the function has a parameter that a command line cannot give.
     """
     documentation = inspect.getdoc(function) or ""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"tal {name}",
         description=documentation.partition("\n\nArgs:")[0],
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -72,6 +73,16 @@ def parse(
     given = vars(parser.parse_args(_with_dashes(words)))
     kept = {key: None if value == [] else value for key, value in given.items()}
     return {key: value for key, value in kept.items() if value is not argparse.SUPPRESS}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that names the option that was probably meant."""
+
+    def error(self, message: str) -> NoReturn:
+        wrong = message.partition("unrecognized arguments: ")[2].split()
+        known = [option for action in self._actions for option in action.option_strings]
+        close = [each for word in wrong for each in get_close_matches(word.partition("=")[0], known, n=1)]
+        super().error(message + (f" (did you mean {' or '.join(close)}?)" if close else ""))
 
 
 def _add_fields(parser: argparse.ArgumentParser, further: Fields) -> None:

@@ -144,3 +144,11 @@ def test_a_parameter_is_described_as_the_fields_say(capsys):
     with pytest.raises(SystemExit):
         parse(open_ended, "open", ["--help"], rules)
     assert "What it is called here." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("word", "meant"), [("--retry-faild", "--retry-failed"), ("--rats=2", "--rate")])
+def test_a_mistyped_option_names_the_one_that_was_meant(word, meant, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(example, "example", ["a", word])
+    assert caught.value.code == 2
+    assert f"did you mean {meant}?" in capsys.readouterr().err
