@@ -225,3 +225,18 @@ def toy_package(tmp_path, monkeypatch):
         card="A toy.",
     )
     return folder
+
+
+@pytest.fixture
+def bad_decoders(monkeypatch):
+    """Registers the decoders of tests/doubles, which misbehave: their names."""
+    from tal.registry import Entry
+    from tal.video import DECODERS
+
+    folder = Path(__file__).parent / "doubles"
+    names = ("sleeper", "crasher", "hoarder", "thrower", "deaf")
+    for name in names:
+        monkeypatch.setitem(DECODERS._entries, name, Entry(f"bad_decoders:{name.capitalize()}", "misbehaves"))
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return names

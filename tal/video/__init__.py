@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tal.registry import Registry
@@ -71,6 +72,7 @@ def open_video(
     decoder: str = "pyav",
     threads: int = 0,
     device: str = "cpu",
+    isolate: bool | None = None,
 ) -> VideoReader:
     """Open a video for reading frames.
 
@@ -82,11 +84,16 @@ def open_video(
         threads: Of the decoder; 0 lets it choose by the number of cores, which suits one video at a time. One thread
             takes 10 to 25 % less processor time per frame and suits many videos at once.
         device: Where frames are decoded and stay; "cuda" needs the decoder torchcodec.
+        isolate: Decode in a process of its own, which is ended if it misbehaves; None: where the decoder needs that.
 
     Raises:
         VideoError: the file cannot be opened, or holds no video that can be decoded.
         TalError: no such decoder, or a resize that contradicts itself.
     """
     make = DECODERS.load(decoder)
+    if getattr(make, "needs_process", False) if isolate is None else isolate:
+        from tal.video.remote import RemoteReader
+
+        make = partial(RemoteReader, target=DECODERS[decoder].target, name=decoder)
     reader: VideoReader = make(path, resize=resize, stream_idx=stream_idx, threads=threads, device=device)
     return reader

@@ -7,6 +7,12 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tal.errors import VideoError
+
+
+class DecoderError(VideoError):
+    """A decoder that fails at a video which another one may be able to read."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AudioInfo:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tal.errors import TalError, VideoError
-from tal.video.base import Frames, Resize
+from tal.errors import TalError
+from tal.video.base import DecoderError, Frames, Resize
 from tal.video.nearest import nearest_idx
 from tal.video.resize import plan
 from tal.video.scan import scan
@@ -63,8 +63,8 @@ class IndexedReader:
         if count != self.info.frame_count:
             raise self._failed("open", f"finds {count} frames, the packets hold {self.info.frame_count}")
 
-    def _failed(self, stage: str, reason: str) -> VideoError:
-        return VideoError(self.info.path, stage, f"{self.decoder.partition(' ')[0]} {reason}")
+    def _failed(self, stage: str, reason: str) -> DecoderError:
+        return DecoderError(self.info.path, stage, f"{self.decoder.partition(' ')[0]} {reason}")
 
     def batches(self, batch_frames: int, *, start_s: float = 0.0, end_s: float | None = None) -> Iterator[Frames]:
         """All frames with start_s <= time < end_s, in order, at most `batch_frames` at a time."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tal.errors import TalError, VideoError
-from tal.video.base import Resize
+from tal.errors import TalError
+from tal.video.base import DecoderError, Resize
 from tal.video.indexed import IndexedReader
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _opened(path: Path | str, stream_idx: int, threads: int, device: str) -> Vid
     try:
         return VideoDecoder(str(path), stream_index=stream_idx, num_ffmpeg_threads=threads, device=device)
     except (RuntimeError, ValueError) as error:
-        raise VideoError(path, "open", f"torchcodec fails: {_first_line(error)}") from error
+        raise DecoderError(path, "open", f"torchcodec fails: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 
 from tal.errors import TalError, VideoError
 from tal.video import Resize, decoder_version, list_videos, open_video
-from tal.video.decord import DecordReader
 
 FOLDER = Path(__file__).parents[3] / "../shared/cases/videos"
 NAMES = [path.name for path in list_videos([FOLDER])] if FOLDER.is_dir() else []
@@ -112,31 +110,14 @@ def test_the_others_decode_on_the_cpu_only(make_video, tmp_path, decoder):
         open_video(make_video(tmp_path / "a.mp4", frames=2), decoder=decoder, device="cuda")
 
 
-@pytest.fixture
-def decord_reader(make_video, tmp_path):
+def test_decord_runs_in_a_process_of_its_own(make_video, tmp_path):
     if not isinstance(DECODERS[1], str):
         pytest.skip("decord is not installed")
-    with DecordReader(make_video(tmp_path / "a.mp4", frames=20), patience_s=5.0) as reader:
-        yield reader
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_a_crash_of_decord_is_the_end_of_one_video(decord_reader):
-    assert len(decord_reader.at([0.0])) == 1
-    os.kill(decord_reader._process.pid, signal.SIGSEGV)
-    with pytest.raises(VideoError, match=r"crashed \(signal 11\)"):
-        decord_reader.at([0.1])
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_a_decord_that_stands_still_is_ended(decord_reader):
-    decord_reader._patience_s = 0.2
-    os.kill(decord_reader._process.pid, signal.SIGSTOP)
-    with pytest.raises(VideoError, match="stood still"):
-        decord_reader.at([0.1])
-    assert decord_reader._process.poll() == -signal.SIGKILL
-    with pytest.raises(VideoError, match="was ended"):
-        decord_reader.at([0.1])
+    with open_video(make_video(tmp_path / "a.mp4", frames=20), decoder="decord") as reader:
+        assert len(reader.at([0.0])) == 1
+        os.kill(reader._worker.pid, signal.SIGSEGV)
+        with pytest.raises(VideoError, match=r"decord crashed \(signal 11\)"):
+            reader.at([0.1])
 
 
 def test_decord_reads_the_best_stream_only(make_video, tmp_path):
