@@ -71,6 +71,10 @@ BACKBONES = Registry(
             "image models of timm (DINOv2, DINOv3, ConvNeXt, ...), a vector per frame",
         ),
         "torchvision": ("tal.backbones.torchvision:build", "video networks of torchvision, a vector per clip"),
+        "transformers": (
+            "tal.backbones.transformers:build",
+            "VideoMAE, V-JEPA 2, TimeSformer, X-CLIP, a vector per clip",
+        ),
         "i3d": ("tal.backbones.i3d:build", "I3D on colour, a vector per clip; weights from a local file"),
     },
 )

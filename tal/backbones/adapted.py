@@ -109,18 +109,13 @@ def _layer(backbone: Backbone, name: str) -> nn.Module:
     """The module that a layer's name means: as the backbone's network calls it.
 
     Raises:
-        TalError: no such module; the message names those near the top.
+        TalError: no such module; the message names those as deep as the name.
     """
-    modules = {_short(full): module for full, module in backbone.named_modules() if _short(full)}
-    if name not in modules:
-        shallow = [known for known in modules if known.count(".") <= name.count(".")]
-        raise unknown_name(f"layer of {backbone.spec.name}", name, shallow)
+    modules = dict(backbone.get_submodule(backbone.root).named_modules())
+    if not name or name not in modules:
+        alike = [known for known in modules if known and known.count(".") <= name.count(".")]
+        raise unknown_name(f"layer of {backbone.spec.name}", name, [FEATURES, *alike])
     return modules[name]
-
-
-def _short(name: str) -> str:
-    """Without the attribute that holds the network in the backbone: "network.layer3" is "layer3"."""
-    return name.partition(".")[2]
 
 
 def _keep(taken: dict[str, Any], name: str, _module: nn.Module, _given: Any, value: Any) -> None:

@@ -120,12 +120,13 @@ class FrameStage(Protocol):
 class Backbone(nn.Module):
     """A network with its spec. Subclasses or builders set `spec` and implement `forward`.
 
-    For tokens they name the layer whose places these are (`token_layer`, as `load_backbone` names layers), or implement
-    `tokens`.
+    For tokens they name the layer whose places these are (`token_layer`), or implement `tokens`. Layers are named as in
+    the library's own network, which is the attribute `root`.
     """
 
     spec: BackboneSpec
     token_layer: str = ""
+    root: str = "network"
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tal.backbones.base import Backbone, BackboneSpec
 from tal.backbones.frames import checked_interpolation, frame_clip
+from tal.backbones.hub import quick_hub
 from tal.backbones.weights import FILE, RANDOM, downloading, hash_of, load_file, quiet, random_model, seeded
 from tal.errors import TalError, unknown_name
 from tal.video.base import Resize
@@ -15,6 +16,8 @@ from tal.video.base import Resize
 
 class OpenClipBackbone(Backbone):
     """An open_clip model's image tower."""
+
+    root = "visual"
 
     def __init__(self, visual: nn.Module, spec: BackboneSpec) -> None:
         super().__init__()
@@ -71,7 +74,7 @@ def _network(architecture: str, tag: str, name: str, weights: Path | str | None)
 
     settings = {"pretrained_text": False}
     if weights is None:
-        with downloading(name), quiet():
+        with downloading(name), quick_hub(), quiet():
             return open_clip.create_model(architecture, pretrained=tag, require_pretrained=True, **settings), tag
     settings |= {"force_quick_gelu": bool(_published(architecture, tag).get("quick_gelu", False))}
 

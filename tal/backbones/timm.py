@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from tal.backbones.base import Backbone, BackboneSpec
 from tal.backbones.extras import load_extra
 from tal.backbones.frames import checked_interpolation, frame_clip
+from tal.backbones.hub import quick_hub
 from tal.backbones.weights import FILE, RANDOM, downloading, fit, hash_of, quiet, random_model, read_state, seeded
 from tal.errors import TalError
 from tal.video.base import Resize
@@ -101,7 +102,7 @@ def build(
 def _network(timm: Any, model: str, name: str, weights: Path | str | None, classifier: Any) -> tuple[nn.Module, str]:
     """The model without classifier, and where its weights are from."""
     if weights is None:
-        with downloading(name), quiet():
+        with downloading(name), quick_hub(), quiet():
             return timm.create_model(model, pretrained=True, num_classes=0), model.partition(".")[2] or "published"
 
     def build() -> Any:
