@@ -1,25 +1,19 @@
 """`tal check`: what is wrong with a dataset, before training finds it."""
 
-import json as json_format
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tal.annotations import files
 from tal.annotations.findings import Finding, check_annotations, content_leaks, entries_of_json, id_leaks
 from tal.annotations.reading import parse_annotations
 from tal.annotations.records import Annotations, VideoRecord
-from tal.atomic import write_text
 from tal.errors import AnnotationError
 from tal.features import Layout, open_features
-from tal.pipelines.check_media import VideoCheck, check_features, check_videos, feature_files, find_files, same_files
+from tal.pipelines.check_media import VideoCheck, check_features, check_videos, find_files, same_features, same_files
 from tal.pipelines.check_sources import FeatureFolder, Source, source_of
-from tal.version import RESULT_SCHEMA
+from tal.pipelines.finding_table import tell
 from tal.video import list_videos
-
-_SHOWN = 5
 
 
 def check(
@@ -88,16 +82,20 @@ def check(
         opened = open_features(each.folder, layout=each.layout)
         used = _used(records, sources)
         found += check_features(opened, used, seen.durations_s, str(each.folder))
-        digests = same_files(feature_files(each.folder, used, each.layout.prefix if each.layout else ""))
-        found += content_leaks(digests, subsets, "features")
+        found += content_leaks(same_features(opened, used), subsets, "features")
+    instances = sum(len(record.instances) for record in records.values())
+    names = [str(each.folder) for each in folders]
     checked = {
         "annotations": [str(source.annotations) for source in sources],
         "videos": len(records),
-        "instances": sum(len(record.instances) for record in records.values()),
+        "instances": instances,
         "video_files": len(seen.paths) if folder is not None else None,
-        "features": [str(each.folder) for each in folders],
+        "features": names,
     }
-    _tell(found, checked, json)
+    what = [f"{len(records)} videos with {instances} instances"]
+    what += [f"{len(seen.paths)} video files"] if folder is not None else []
+    what += [f"features in {name}" for name in names]
+    tell(found, checked, what, json)
     return 1 if found else 0
 
 
@@ -155,42 +153,3 @@ def _records(sets: Sequence[Annotations], subset: list[str] | None) -> dict[str,
         for video, record in annotations.videos.items()
         if not wanted or record.subset.lower() in wanted
     }
-
-
-def _tell(found: list[Finding], checked: dict[str, Any], json: str | None) -> None:
-    kinds = {
-        kind: sum(finding.kind == kind for finding in found) for kind in dict.fromkeys(each.kind for each in found)
-    }
-    whole = {
-        "schema": RESULT_SCHEMA,
-        "checked": checked,
-        "counts": kinds,
-        "findings": [finding.as_dict() for finding in found],
-    }
-    text = json_format.dumps(whole, indent=1) + "\n"
-    if json == "-":
-        sys.stdout.write(text)
-        return
-    _show(found, kinds, checked)
-    if json is not None:
-        write_text(Path(json), text)
-
-
-def _show(found: list[Finding], kinds: dict[str, int], checked: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
-    console = Console(highlight=False, soft_wrap=True)
-    what = [f"{checked['videos']} videos with {checked['instances']} instances"]
-    what += [f"{checked['video_files']} video files"] if checked["video_files"] is not None else []
-    what += [f"features in {folder}" for folder in checked["features"]]
-    console.print(escape("checked " + ", ".join(what)))
-    for kind, count in kinds.items():
-        console.print(f"[bold yellow]{count} {kind.replace('_', ' ')}[/]")
-        told = [finding for finding in found if finding.kind == kind]
-        for finding in told[:_SHOWN]:
-            cause = f" ({finding.cause})" if finding.cause else ""
-            console.print(f"  {escape(finding.message)}[dim]{escape(cause)}[/]")
-        if count > _SHOWN:
-            console.print(f"  [dim]and {count - _SHOWN} more; --json FILE lists them all[/]")
-    console.print("[green]nothing wrong[/]" if not found else f"[bold]{len(found)} findings[/]")

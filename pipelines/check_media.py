@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -14,8 +15,9 @@ from tal.annotations.records import VideoRecord
 from tal.console import track
 from tal.errors import FeatureError, GridError, VideoError
 from tal.features.base import FeatureSource
+from tal.features.foreign import ForeignFolder
 from tal.features.store import FeatureStore
-from tal.video import open_video, probe, safe_name
+from tal.video import open_video, probe
 from tal.video.base import VideoInfo
 
 _RATES = (15.0, 24.0, 25.0, 29.97, 30.0, 50.0, 60.0)
@@ -149,9 +151,7 @@ def check_features(
     found = []
     for video, record in track(records.items(), "checking features", total=len(records)):
         if video not in there:
-            failure = source.failure(video) if isinstance(source, FeatureStore) else None
-            message = f"{video}: no features in {name}"
-            cause = f"extraction failed: {failure.stage}: {failure.error}" if failure else ""
+            message, cause = f"{video}: no features in {name}", _why_missing(source, video)
             found.append(Finding(kind="missing_features", video=video, message=message, cause=cause))
             continue
         duration_s = durations_s.get(video, record.duration_s)
@@ -164,6 +164,17 @@ def check_features(
             message, cause = f"{video}: {error.given}", error.cause
             found.append(Finding(kind="damaged_features", video=video, message=message, cause=cause))
     return found
+
+
+def _why_missing(source: FeatureSource, video: str) -> str:
+    """What a store recorded about a video that it has no features of."""
+    if not isinstance(source, FeatureStore):
+        return ""
+    try:
+        failure = source.failure(video)
+    except FeatureError as error:
+        return error.given
+    return f"extraction failed: {failure.stage}: {failure.error}" if failure else ""
 
 
 def same_files(paths: Mapping[str, Path]) -> dict[str, str]:
@@ -180,9 +191,14 @@ def same_files(paths: Mapping[str, Path]) -> dict[str, str]:
     return digests
 
 
-def feature_files(folder: Path, records: Mapping[str, VideoRecord], prefix: str) -> dict[str, Path]:
-    """Video -> its file in a feature folder, ours or others'."""
-    files = sorted(path for path in folder.iterdir() if path.suffix != ".json" and path.is_file())
-    by_stem = {path.stem.removeprefix(prefix): path for path in files}
-    found = {video: by_stem.get(video) or by_stem.get(safe_name(video)) for video in records}
-    return {video: path for video, path in found.items() if path is not None}
+def same_features(source: FeatureStore | ForeignFolder, records: Mapping[str, VideoRecord]) -> dict[str, str]:
+    """Video -> hash of its features; of others' files, only where another one has the same size."""
+    if isinstance(source, ForeignFolder):
+        return same_files({video: path for video in records if (path := source.path(video)) is not None})
+    digests = {}
+    for video in records:
+        with suppress(FeatureError):  # damaged: a finding of its own
+            record = source.record(video)
+            if record is not None:
+                digests[video] = str(record["array"]["sha256"])
+    return digests

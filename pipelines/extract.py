@@ -6,19 +6,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tal.features.store import FeatureStore
-from tal.video import assign_ids, decoder_version, list_videos
+from tal.pipelines.extract_inputs import Inputs, in_shard, read_inputs
+from tal.video import decoder_version
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tal.features.extractor import Summary
 
 
 def extract(
-    inputs: list[Path],
+    inputs: list[str],
     *,
     backbone: str,
     out: Path,
     weights: str | None = None,
+    videos: Path | None = None,
     id: Literal["stem", "path"] = "stem",  # noqa: A002
+    subset: list[str] | None = None,
+    shard: str | None = None,
     stride_s: float | None = None,
     batch_clips: int | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -34,12 +40,21 @@ def extract(
     again unless asked, a video whose file was replaced since is done anew. Several processes may share one store.
     Exit code 1 if any video failed.
 
+    tal extract --status STORE tells what is done, failed and missing; --verify STORE looks for damaged and senseless
+    features. Each has its own --help.
+
     Args:
-        inputs: Video files, and folders that are searched for them.
+        inputs: Video files; folders that are searched for them; globs; a .csv table with columns video, path, subset
+            (one of the first two is enough); an annotation file (.json) whose ids are looked for below --videos; - for
+            paths on standard input, one a line.
         backbone: tiny, torchvision:MODEL or open_clip:MODEL/PRETRAINED; see tal list backbones.
         out: Folder of the store.
         weights: A local file in place of the published weights, or random (to try things out).
+        videos: Folder of the videos that tables and annotation files name.
         id: What a video is called: its file's stem, as annotations do, or its path below the folder, with suffix.
+        subset: Only these splits of tables and annotation files.
+        shard: i/n, as 3/8: only the third of eight parts, for arrays of jobs numbered from 1. A video stays in its part
+            when others are added.
         stride_s: From one snippet to the next, seconds; the backbone's own if not given.
         batch_clips: Clips that the network sees at once; more needs more memory.
         device: Where the network runs; auto takes a GPU if there is one.
@@ -50,7 +65,8 @@ def extract(
             The last two are extras; tal info tells which can be used here.
         retry_failed: Try again what failed before.
     """
-    paths = assign_ids(list_videos(inputs), inputs, id)
+    named = read_inputs(inputs, videos=videos, rule=id, subset=subset or ())
+    mine = named if shard is None else in_shard(named, shard)
     decoder_version(decoder)  # Tells at once where it cannot be used.
     from tal.backbones import load_backbone
     from tal.device import choose_device
@@ -60,7 +76,7 @@ def extract(
     network = load_backbone(backbone, weights=weights, device=str(chosen), stride_s=stride_s, resize_mode=resize_mode)
     store = FeatureStore.create(out, extractor.feature_spec(network.spec, dtype=dtype))
     summary = extractor.extract(
-        paths,
+        mine.videos,
         network,
         store,
         batch_clips=batch_clips,
@@ -68,8 +84,30 @@ def extract(
         decoders=decoders if decoders is not None else (4 if chosen.type == "cuda" else 1),
         decoder=decoder,
     )
+    _record_missing(mine, store, summary, retry_failed)
+    _tell_inputs(named, mine, shard)
     _tell(summary, out)
     return 1 if summary.failed else 0
+
+
+def _record_missing(inputs: Inputs, store: FeatureStore, summary: Summary, retry_failed: bool) -> None:
+    """Videos that were named and have no file fail, unless they were finished when they had one."""
+    for video, reason in inputs.missing.items():
+        if store.record(video) is not None:
+            summary.skipped.append(video)
+            continue
+        known = None if retry_failed else store.failure(video)
+        summary.failed.append(known or store.record_failure(video, stage="open", error=reason))
+
+
+def _tell_inputs(named: Inputs, mine: Inputs, shard: str | None) -> None:
+    """What is odd about the inputs."""
+    if named.repeated:
+        print(f"{named.repeated} files were named more than once, and count once")
+    if shard is not None:
+        print(f"part {shard}: {len(mine)} of {len(named)} videos")
+    if mine.missing:
+        print(f"{len(mine.missing)} videos have no file")
 
 
 def _tell(summary: Summary, out: Path) -> None:
@@ -87,3 +125,20 @@ def _tell(summary: Summary, out: Path) -> None:
     for failure in sorted(summary.failed, key=lambda each: each.video):
         tries = f" ({failure.attempts} attempts)" if failure.attempts > 1 else ""
         print(f"  failed: {failure.video}: {failure.stage}: {failure.error}{tries}")
+
+
+def run_words(words: Sequence[str]) -> int:
+    """The command, or what it tells about a store: --status and --verify have options of their own."""
+    from tal.arguments import parse
+    from tal.console import set_up_logging
+    from tal.pipelines.extract_status import status
+    from tal.pipelines.extract_verify import verify
+
+    given = {word.partition("=")[0] for word in words}
+    function = status if "--status" in given else verify if "--verify" in given else extract
+    arguments = parse(function, "extract", ["--help"] if given & {"-h", "--help"} else words)
+    set_up_logging(arguments.pop("log_level"))
+    return function(**arguments)
+
+
+extract.run_words = run_words  # type: ignore[attr-defined]

@@ -43,6 +43,10 @@ class ForeignFolder:
         """Ids of the videos that have a file, sorted."""
         return list(self._paths)
 
+    def path(self, video: str) -> Path | None:
+        """The video's file, if it has one."""
+        return self._paths.get(video)
+
     def load(self, video: str, *, duration_s: float | None = None, fps: float | None = None) -> VideoFeatures:
         """One video's features with their grid; see `FeatureSource.load`."""
         features = checked(self._read(video), name=str(self._paths[video]), width=self.spec.width, nan=self.layout.nan)

@@ -155,7 +155,7 @@ def _temporary(folder: Path) -> tuple[Path, IO[bytes]]:
     """A new file that others leave alone while this process lives; see `files.remove_abandoned`."""
     path = folder / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(6)}"
     file = path.open("xb+")
-    hold(file, wait=False)
+    hold(file, wait=True)
     return path, file
 
 

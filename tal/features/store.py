@@ -133,7 +133,8 @@ class FeatureStore:
         """Where a video stands, so that only "done" and, unless it is to be tried again, "failed" are left alone.
 
         "replaced": done or failed from another file than `path`. "damaged": a record that cannot be read. A file that
-        cannot be read is not told from the recorded one; opening it will say what is wrong.
+        cannot be read is not told from the recorded one; opening it will say what is wrong. One that failed because
+        there was no file is "new" when there is.
         """
         try:
             record = self.record(video)
@@ -146,7 +147,9 @@ class FeatureStore:
         if failure is None:
             return "new" if record is None else "replaced"
         same = is_of(failure.source, path, touched=False)
-        return "failed" if same or (same is None and record is None) else "replaced"
+        if same is None and record is None:  # it failed when there was no file
+            return "new" if path.is_file() and os.access(path, os.R_OK) else "failed"
+        return "failed" if same else "replaced"
 
     def load(self, video: str, *, duration_s: float | None = None, fps: float | None = None) -> VideoFeatures:
         """One video's features as float32, with their grid; see `FeatureSource.load`. `fps` is not needed here."""

@@ -161,3 +161,20 @@ def test_json_alone_on_standard_output(tmp_path, capsys):
     path = _write(tmp_path / "a.json", {"v": _entry("train", [(2, 1, "run")])})
     assert main(["check", str(path), "--json", "-"]) == 1
     assert json.loads(capsys.readouterr().out)["counts"] == {"reversed": 1}
+
+
+def test_damaged_records_of_a_store_are_findings(tmp_path):
+    store = FeatureStore.create(tmp_path / "store", FeatureSpec(backbone="none", width=4, stride_s=0.5, window_s=0.5))
+    grid = SnippetGrid(stride_s=0.5, window_s=0.5, count=20)
+    for video in ("good", "record", "failure"):
+        store.write(video, np.ones((20, 4), np.float32), grid, duration_s=10.0, source={})
+    for name in ("failure.npy", "failure.json"):
+        (store.folder / name).unlink()
+    (store.folder / "record.json").write_text("{")
+    (store.folder / "failure.failed.json").write_text("[]")
+    database = {video: _entry("train", duration=10.0) for video in ("good", "record", "failure")}
+    code, found = _check(tmp_path, _write(tmp_path / "a.json", database), "--features", store.folder)
+    assert code == 1
+    assert set(found) == {"damaged_features", "missing_features"}
+    assert "record.json is damaged" in found["damaged_features"][0]["message"]
+    assert "failure.failed.json is damaged" in found["missing_features"][0]["cause"]

@@ -199,3 +199,28 @@ def test_torchcodec_gives_the_same_store_and_is_named_in_the_record(folder, tmp_
         ours, theirs = (open_features(tmp_path / decoder).load(video) for decoder in stores)
         assert ours.grid == theirs.grid
         assert np.abs(ours.features - theirs.features).mean() < 0.05 * np.abs(ours.features).mean()
+
+
+def test_videos_without_a_file_fail_and_are_done_once_they_have_one(folder, tmp_path, make_video, capsys):
+    (tmp_path / "list.csv").write_text("video\nv0\nlate\n")
+    words = ["extract", str(tmp_path / "list.csv"), "--videos", str(folder), *command("", tmp_path / "store")[2:]]
+    for words_then in (words, words):
+        assert main(words_then) == 1
+        out = capsys.readouterr().out
+        assert "1 videos have no file" in out
+        assert f"failed: late: open: no file of this name below {folder}\n" in out
+    make_video(folder / "late.mp4", frames=30, fps=15, size=(96, 72))
+    assert main(words) == 0
+    assert "1 done, 1 were done before, 0 failed" in capsys.readouterr().out
+    (folder / "late.mp4").unlink()
+    assert main(words) == 0  # done is done
+    assert "0 done, 2 were done before, 0 failed" in capsys.readouterr().out
+
+
+def test_parts_of_the_inputs_make_the_whole(folder, tmp_path, capsys):
+    for number in (1, 2, 3):
+        assert main(command(folder, tmp_path / "store", "--shard", f"{number}/3")) == 0
+        assert f"part {number}/3: " in capsys.readouterr().out
+    assert len(FeatureStore.open(tmp_path / "store").ids()) == 6
+    assert main(["extract", "--status", str(tmp_path / "store"), str(folder)]) == 0
+    assert "6 done, 0 failed, 0 missing, 0 in work" in capsys.readouterr().out
