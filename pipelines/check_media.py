@@ -147,7 +147,10 @@ def check_features(
         durations_s: Measured durations, which count more than those in the annotations.
         name: The folder, for messages.
     """
-    there = set(source.ids())
+    try:
+        there = set(source.ids())
+    except FeatureError as error:  # the index of packed videos
+        return [Finding(kind="damaged_features", message=error.given, cause=error.cause)]
     found = []
     for video, record in track(records.items(), "checking features", total=len(records)):
         if video not in there:

@@ -10,7 +10,7 @@ from tal.pipelines.extract_inputs import Inputs, in_shard, read_inputs
 from tal.video import decoder_version
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tal.features.extractor import Summary
 
@@ -21,6 +21,7 @@ def extract(
     backbone: str,
     out: Path,
     weights: str | None = None,
+    flow_weights: str | None = None,
     videos: Path | None = None,
     id: Literal["stem", "path"] = "stem",  # noqa: A002
     subset: list[str] | None = None,
@@ -41,15 +42,17 @@ def extract(
     Exit code 1 if any video failed.
 
     tal extract --status STORE tells what is done, failed and missing; --verify STORE looks for damaged and senseless
-    features. Each has its own --help.
+    features; --pack STORE puts very many videos into few files. Each has its own --help.
 
     Args:
         inputs: Video files; folders that are searched for them; globs; a .csv table with columns video, path, subset
             (one of the first two is enough); an annotation file (.json) whose ids are looked for below --videos; - for
             paths on standard input, one a line.
-        backbone: tiny, torchvision:MODEL or open_clip:MODEL/PRETRAINED; see tal list backbones.
+        backbone: tiny, torchvision:MODEL, open_clip:MODEL/PRETRAINED, ...; see tal list backbones. Those of sound
+            (vggish, logmel) hear the videos, or files of sound alone.
         out: Folder of the store.
         weights: A local file in place of the published weights, or random (to try things out).
+        flow_weights: The same for RAFT, which computes the optical flow of i3d:flow.
         videos: Folder of the videos that tables and annotation files name.
         id: What a video is called: its file's stem, as annotations do, or its path below the folder, with suffix.
         subset: Only these splits of tables and annotation files.
@@ -68,22 +71,37 @@ def extract(
     named = read_inputs(inputs, videos=videos, rule=id, subset=subset or ())
     mine = named if shard is None else in_shard(named, shard)
     decoder_version(decoder)  # Tells at once where it cannot be used.
+    from tal.audio.base import AudioBackbone
     from tal.backbones import load_backbone
     from tal.device import choose_device
-    from tal.features import extractor
+    from tal.features import audio, extractor
 
     chosen = choose_device(device)
-    network = load_backbone(backbone, weights=weights, device=str(chosen), stride_s=stride_s, resize_mode=resize_mode)
-    store = FeatureStore.create(out, extractor.feature_spec(network.spec, dtype=dtype))
-    summary = extractor.extract(
-        mine.videos,
-        network,
-        store,
-        batch_clips=batch_clips,
-        retry_failed=retry_failed,
-        decoders=decoders if decoders is not None else (4 if chosen.type == "cuda" else 1),
-        decoder=decoder,
+    network = load_backbone(
+        backbone,
+        weights=weights,
+        device=str(chosen),
+        stride_s=stride_s,
+        resize_mode=resize_mode,
+        flow_weights=flow_weights,
     )
+    at_once = decoders if decoders is not None else (4 if chosen.type == "cuda" else 1)
+    if isinstance(network, AudioBackbone):
+        store = FeatureStore.create(out, audio.audio_feature_spec(network.spec, dtype=dtype))
+        summary = audio.extract_audio(
+            mine.videos, network, store, batch_examples=batch_clips, retry_failed=retry_failed, decoders=at_once
+        )
+    else:
+        store = FeatureStore.create(out, extractor.feature_spec(network.spec, dtype=dtype))
+        summary = extractor.extract(
+            mine.videos,
+            network,
+            store,
+            batch_clips=batch_clips,
+            retry_failed=retry_failed,
+            decoders=at_once,
+            decoder=decoder,
+        )
     _record_missing(mine, store, summary, retry_failed)
     _tell_inputs(named, mine, shard)
     _tell(summary, out)
@@ -128,14 +146,16 @@ def _tell(summary: Summary, out: Path) -> None:
 
 
 def run_words(words: Sequence[str]) -> int:
-    """The command, or what it tells about a store: --status and --verify have options of their own."""
+    """The command, or what is done with a store: --status, --verify and --pack have options of their own."""
     from tal.arguments import parse
     from tal.console import set_up_logging
+    from tal.pipelines.extract_pack import pack
     from tal.pipelines.extract_status import status
     from tal.pipelines.extract_verify import verify
 
     given = {word.partition("=")[0] for word in words}
-    function = status if "--status" in given else verify if "--verify" in given else extract
+    others: dict[str, Callable[..., int]] = {"--status": status, "--verify": verify, "--pack": pack}
+    function = next((others[word] for word in others if word in given), extract)
     arguments = parse(function, "extract", ["--help"] if given & {"-h", "--help"} else words)
     set_up_logging(arguments.pop("log_level"))
     return function(**arguments)

@@ -109,12 +109,12 @@ def locked(folder: Path) -> Iterator[None]:
     same millisecond can leave an array that does not match its record; loading notices, and the log says so once.
     """
     with (folder / ".lock").open("ab") as file:
-        if not hold(file, wait=True):
+        if hold(file, wait=True) is None:
             _tell_once(folder)
         yield
 
 
-def hold(file: IO[bytes], *, wait: bool) -> bool:
+def hold(file: IO[bytes], *, wait: bool) -> bool | None:
     """Lock an open file until it is closed.
 
     Args:
@@ -122,14 +122,16 @@ def hold(file: IO[bytes], *, wait: bool) -> bool:
         wait: Wait while another process has it.
 
     Returns:
-        Whether it is locked now: False where another process has it, or where there are no locks.
+        Whether it is locked now: False where another process has it, None where there are no locks.
     """
     if fcntl is None:
-        return False
+        return None
     try:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True
 
 
@@ -146,7 +148,7 @@ def remove_abandoned(folder: Path) -> None:
     for path in files:
         with suppress(OSError), path.open("rb+") as file:
             old = abs(now_s - os.fstat(file.fileno()).st_mtime) > _ABANDONED_S
-            if old and (fcntl is None or hold(file, wait=False)):
+            if old and hold(file, wait=False) is not False:
                 path.unlink()
 
 

@@ -4,6 +4,7 @@ STORE/spec.json         all that decides the numbers; one per store
 STORE/NAME.npy          (T, C) or (T, tokens, C)
 STORE/NAME.json         id, grid, duration, source, losses, array hash; written last: the video is finished
 STORE/NAME.failed.json  stage, error, attempts
+STORE/packed/           many videos in few files; see packed.py. A video's own files count before packed ones.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from tal.features.checks import checked
 from tal.features.files import locked, read_json, remove_abandoned, sync, write_json, writing
 from tal.features.foreign import missing
 from tal.features.layout import Layout
+from tal.features.packed import Packed
 from tal.features.records import FAILED, Failure, file_stem, is_of, read_failure, read_record, same_source, video_of
 from tal.features.rows import Rows
 from tal.timeline import SnippetGrid
@@ -49,6 +51,7 @@ class FeatureStore:
     def __init__(self, folder: Path, spec: FeatureSpec) -> None:
         self.folder, self.spec = folder, spec
         self.layout: Layout | None = None
+        self.packed = Packed(folder)
 
     def __repr__(self) -> str:
         return f"FeatureStore({str(self.folder)!r}, {self.spec.backbone}, width {self.spec.width})"
@@ -97,9 +100,16 @@ class FeatureStore:
 
     def ids(self) -> Sequence[str]:
         """Ids of the finished videos, sorted. One look at the folder; only records of very long ids are opened."""
-        names = set(os.listdir(self.folder))
-        stems = [name[: -len(".npy")] for name in names if name.endswith(".npy") and not name.startswith(".")]
-        return sorted(filter(None, (self._id(stem) for stem in stems if f"{stem}.json" in names)))
+        own = self.loose_ids()  # before the packed ones: what is packed in between is then found twice, not missed
+        return sorted({*own, *self.packed.ids()})
+
+    def loose_ids(self, *, finished: bool = True) -> list[str]:
+        """Ids of the videos that have files of their own; those that are not finished too, if asked."""
+        names = {name for name in os.listdir(self.folder) if not name.startswith(".")}
+        stems = {name.removesuffix(".npy") for name in names if name.endswith(".npy")}
+        records = {name.removesuffix(".json") for name in names if name.endswith(".json") and not name.endswith(FAILED)}
+        found = stems & records if finished else (stems | records) - {_SPEC.removesuffix(".json")}
+        return sorted(filter(None, map(self._id, found)))
 
     def record(self, video: str) -> dict[str, Any] | None:
         """What is known of a finished video: its json; None if it is not finished.
@@ -108,7 +118,24 @@ class FeatureStore:
             FeatureError: the json is damaged.
         """
         stem = file_stem(video)
-        return read_record(self.folder / f"{stem}.json") if (self.folder / f"{stem}.npy").exists() else None
+        own = read_record(self.folder / f"{stem}.json") if (self.folder / f"{stem}.npy").exists() else None
+        return self.packed.record(video) if own is None else own
+
+    def contents(self, video: str) -> tuple[dict[str, Any], bytes, str]:
+        """(record, content of the npy file, what to call it in messages) of a finished video, not compared yet.
+
+        Raises:
+            FeatureError: not finished, or the json is damaged.
+        """
+        path = self.folder / f"{file_stem(video)}.npy"
+        record = read_record(path.with_suffix(".json")) if path.exists() else None
+        if record is not None:
+            with suppress(FileNotFoundError):  # packed in between
+                return record, path.read_bytes(), str(path)
+        packed = self.packed.contents(video)
+        if packed is None:
+            raise self._missing(video)
+        return packed
 
     def failure(self, video: str) -> Failure | None:
         """Why a video has no features, if that was recorded.
@@ -153,22 +180,20 @@ class FeatureStore:
 
     def load(self, video: str, *, duration_s: float | None = None, fps: float | None = None) -> VideoFeatures:
         """One video's features as float32, with their grid; see `FeatureSource.load`. `fps` is not needed here."""
-        record = self.record(video)
-        if record is None:
-            raise self._missing(video)
-        path = self.folder / f"{file_stem(video)}.npy"
-        data = path.read_bytes()
+        record, data, name = self.contents(video)
         if hashlib.sha256(data).hexdigest() != record["array"]["sha256"]:
             raise FeatureError(
-                f"{path} is not the array that its record describes",
+                f"{name} is not the array that its record describes",
                 cause="the file was changed or damaged after it was written",
-                todo=f"remove {path.with_suffix('.json').name} and run tal extract again",
+                todo=f"remove {file_stem(video)}.json beside it and run tal extract again"
+                if name.endswith(".npy") and ".tar: " not in name
+                else "get the tar from a copy",
             )
         array = np.load(io.BytesIO(data), allow_pickle=False)
-        features = checked(array, name=str(path), width=self.spec.width)
+        features = checked(array, name=name, width=self.spec.width)
         grid = SnippetGrid(**record["grid"])
         if grid.count != len(features):
-            raise FeatureError(f"{path}: {len(features)} rows", expected=f"{grid.count}, as its record says")
+            raise FeatureError(f"{name}: {len(features)} rows", expected=f"{grid.count}, as its record says")
         if duration_s is not None:
             grid.check_duration(duration_s, name=f"features of {video}")
         return VideoFeatures(video=video, features=features, grid=grid, duration_s=record["duration_s"])

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class Survey:
         in_work: Videos whose features are being written now, by living processes.
         damaged: What cannot be read, one line each.
         bytes: Size of the store.
-        finished_s: When each finished video was finished, by the file system's clock, sorted.
+        finished_s: When each finished video that is not packed was finished, by the file system's clock, sorted.
     """
 
     done: Sequence[str]
@@ -74,7 +74,7 @@ def survey(store: FeatureStore) -> Survey:
     finished_s, size, in_work = [], 0, 0
     failed: list[Failure] = []
     damaged: list[str] = []
-    for entry in os.scandir(store.folder):
+    for entry in _entries(store.folder):
         try:
             facts = entry.stat()
         except FileNotFoundError:
@@ -82,6 +82,8 @@ def survey(store: FeatureStore) -> Survey:
         size += facts.st_size
         if entry.name.startswith(TEMPORARY):
             in_work += _is_held(Path(entry.path))
+        elif Path(entry.path).parent == store.packed.folder:
+            continue
         elif entry.name.endswith(FAILED):
             try:
                 failure = read_failure(Path(entry.path))
@@ -102,10 +104,19 @@ def survey(store: FeatureStore) -> Survey:
     )
 
 
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Files of a store and of its packed part."""
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            yield from os.scandir(entry)
+        else:
+            yield entry
+
+
 def _is_held(path: Path) -> bool:
     """Whether a living process writes to this temporary file; yes where that cannot be told."""
     try:
         with path.open("rb") as file:
-            return not hold(file, wait=False)
+            return hold(file, wait=False) is not True
     except OSError:
         return False

@@ -61,7 +61,11 @@ def verify(
     def examined(video: str) -> tuple[list[Finding], _Sketch | None]:
         return _examined(store, video, (durations_s or {}).get(video), sketch=bool(subsets and video in subsets))
 
-    ids = store.ids()
+    ids = store.loose_ids()
+    try:
+        ids = list(store.ids())
+    except FeatureError as error:  # the index of a tar
+        findings.append(Finding(kind="damaged_record", message=error.given, cause=error.cause))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for video, (found, sketch) in track(
             zip(ids, pool.map(examined, ids), strict=True), "verifying", total=len(ids)
