@@ -106,11 +106,11 @@ def _unless_newer(made: Path, sources: list[Path], make: Callable[[], None]) -> 
 
 
 def _extract(places: _Places, truth: Annotations) -> None:
-    from tal.backbones import load_backbone
+    from tal.backbones import load_backbone, of_frames
     from tal.features import FeatureStore
     from tal.features.extractor import extract, feature_spec
 
-    backbone = load_backbone(BACKBONE)
+    backbone = of_frames(load_backbone(BACKBONE))
     store = FeatureStore.create(places.features, feature_spec(backbone.spec))
     summary = extract({video: places.file_of(video) for video in truth.videos}, backbone, store)
     if summary.failed:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from tal.backbones import load_backbone
+from tal.backbones import load_backbone, of_frames
 from tal.backbones.base import Backbone
 from tal.errors import FeatureError, TalError
 from tal.features import open_features
@@ -291,6 +291,12 @@ def _backbone_of(stream: str, spec: FeatureSpec, device: str, weights: Path | No
             cause="it was trained on features that others made",
             todo="give --features FOLDER",
         )
+    if "log_mel" in spec.transform:
+        raise FeatureError(
+            f"the model hears: its stream {stream!r} is of {spec.backbone}, features of sound",
+            expected="folders of features for all its streams",
+            todo="make them with tal extract, and give --features STREAM=FOLDER for each",
+        )
     known = {"": None, "random": "random"}
     if weights is None and spec.weights == "file":
         raise FeatureError(
@@ -298,10 +304,24 @@ def _backbone_of(stream: str, spec: FeatureSpec, device: str, weights: Path | No
             expected="that file again",
             todo="give --weights FILE",
         )
-    return load_backbone(
+    backbone = load_backbone(
         spec.backbone,
         weights=known.get(spec.weights, weights),
         device=device,
         stride_s=spec.stride_s,
         resize_mode=spec.transform.get("mode", "fast"),
+        flow_weights=_flow_weights(stream, spec),
     )
+    return of_frames(backbone)
+
+
+def _flow_weights(stream: str, spec: FeatureSpec) -> str | None:
+    """Weights of the optical flow, where the features were made of such."""
+    source = spec.transform.get("flow_weights")
+    if source == "file":
+        raise FeatureError(
+            f"the features of stream {stream!r} are of optical flow by weights from a local file",
+            expected="a folder of such features",
+            todo="give --features FOLDER",
+        )
+    return "random" if source == "random" else None

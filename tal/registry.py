@@ -75,7 +75,13 @@ BACKBONES = Registry(
             "tal.backbones.transformers:build",
             "VideoMAE, V-JEPA 2, TimeSformer, X-CLIP, a vector per clip",
         ),
-        "i3d": ("tal.backbones.i3d:build", "I3D on colour, a vector per clip; weights from a local file"),
+        "mmaction2": ("tal.backbones.mmaction2:build", "recognizers of mmaction2's zoo by config, a vector per clip"),
+        "i3d": (
+            "tal.backbones.i3d:build",
+            "I3D on colour or optical flow, a vector per clip; weights from a file",
+        ),
+        "vggish": ("tal.backbones.vggish:build", "VGGish on sound, a vector per 0.96 s"),
+        "logmel": ("tal.backbones.logmel:build", "loudness per band of sound, per 0.96 s; no weights"),
     },
 )
 

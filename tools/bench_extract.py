@@ -16,7 +16,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from tal.backbones import load_backbone
+from tal.backbones import load_backbone, of_frames
 from tal.backbones.base import Backbone
 from tal.features.clips import default_batch_clips, sampling_fps
 from tal.features.decoding import CHUNK_FRAMES
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
         for size in options.sizes:
             videos = _videos(Path(temporary) / size, SIZES[size], options.videos, options.seconds)
             for name in options.backbones:
-                backbone = load_backbone(name, weights="random", device=device)
+                backbone = of_frames(load_backbone(name, weights="random", device=device))
                 rates = _rates(videos, backbone, Path(temporary), decoders, options)
                 worst = min(worst, _tell(name, size, rates, device))
     print(f"lowest share {worst:.0%}, bar 90 %")

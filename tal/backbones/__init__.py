@@ -1,4 +1,4 @@
-"""Backbones, one file per family: frames in, vectors out. torch loads when one is built."""
+"""Backbones, one file per family: frames or sound in, vectors out. torch loads when one is built."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from tal.registry import BACKBONES
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tal.audio.base import AudioBackbone
     from tal.backbones.base import Backbone, Precision
 
-__all__ = ["load_backbone"]
+__all__ = ["load_backbone", "of_frames"]
 
 
 def load_backbone(
@@ -29,8 +30,8 @@ def load_backbone(
     dtype: Precision = "float32",
     compile: bool = False,  # noqa: A002
     flow_weights: Path | str | None = None,
-) -> Backbone:
-    """Build a backbone in inference mode.
+) -> Backbone | AudioBackbone:
+    """Build a backbone in inference mode; that of vggish and logmel is one of sound, see `tal.features.audio`.
 
     Args:
         name: FAMILY or FAMILY:MODEL, e.g. "tiny", "open_clip:ViT-B-16/laion2b_s34b_b88k", "torchvision:r3d_18".
@@ -59,10 +60,28 @@ def load_backbone(
         if "flow_weights" not in signature(build).parameters:
             raise TalError(f"{family} takes no weights of optical flow", expected="them with i3d:flow")
         settings["flow_weights"] = flow_weights
-    backbone: Backbone = build(model, **settings)
+    backbone: Backbone | AudioBackbone = build(model, **settings)
     backbone = backbone.eval().requires_grad_(False)
     if tokens or layers or dtype != "float32" or compile:
         from tal.backbones.adapted import Adapted
 
+        backbone = of_frames(backbone)
         backbone = Adapted(backbone, tokens=tokens, layers=layers, dtype=dtype, compiled=compile).eval()
     return backbone.to(device)
+
+
+def of_frames(backbone: Backbone | AudioBackbone) -> Backbone:
+    """The same backbone, if it is one of frames.
+
+    Raises:
+        TalError: it is one of sound.
+    """
+    from tal.backbones.base import Backbone
+
+    if not isinstance(backbone, Backbone):
+        raise TalError(
+            f"{backbone.spec.name} is a backbone of sound",
+            expected="one of frames, for what is asked of it here",
+            todo="make features of sound with tal extract, pooled and in float32",
+        )
+    return backbone
