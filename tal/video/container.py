@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import av
 from av.stream import Discard
@@ -13,9 +13,12 @@ from av.stream import Discard
 from tal.errors import VideoError
 
 if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
+
+Kind = TypeVar("Kind", "VideoStream", "AudioStream")
 
 # Formats in which FFmpeg shows a text as a film, a picture as a film of one frame, or follows a script to other files.
 _NOT_VIDEO = {"tty": "a text file", "concat": "a list of other files", "hls": "a playlist", "dash": "a playlist"}
@@ -95,9 +98,7 @@ def choose_stream(container: InputContainer, path: Path | str, stream_idx: int |
     return stream
 
 
-def packets(
-    container: InputContainer, stream: VideoStream, jumps: list[int] | None = None
-) -> Iterator[Packet[VideoStream]]:
+def packets(container: InputContainer, stream: Kind, jumps: list[int] | None = None) -> Iterator[Packet[Kind]]:
     """The stream's packets that hold data; where time stamps jump back, later ones are moved to go on from there.
 
     Transport streams that were joined start again at other time stamps; everything else passes unchanged.
