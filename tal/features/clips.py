@@ -1,7 +1,8 @@
 """ClipBatcher: frames of many videos in, features out; batches fill across videos, frames are prepared once."""
 
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,10 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tal.backbones.base import Backbone, BackboneSpec, FrameStage
+from tal.backbones.base import FEATURES, Backbone, BackboneSpec, FrameStage
 from tal.errors import TalError
 
-_FRAMES_IN_A_BATCH = {"cpu": 128, "cuda": 512}
+Key = tuple[str, int]
+"""A video, and which attempt at it."""
+
+Outputs = Mapping[str, NDArray[np.float32]]
+"""Output of a backbone -> (n, C) or (n, tokens, C)."""
+
+_FRAMES_IN_A_BATCH = {"cpu": 64, "cuda": 512}
 
 
 def sampling_fps(spec: BackboneSpec) -> float:
@@ -40,18 +47,30 @@ class _Batch:
     """Clips that wait for the network, and how many of them are whose."""
 
     clips: list[Tensor] = field(default_factory=list)
-    owners: list[tuple[str, int]] = field(default_factory=list)
+    owners: list[tuple[Key, int]] = field(default_factory=list)
     count: int = 0
 
 
-class ClipBatcher:
-    """Cuts clips out of the frames of several videos and runs the backbone on full batches.
+@dataclass(frozen=True, kw_only=True)
+class _Running:
+    """A batch that the network has; its features are there when the timer's time is known."""
 
+    features: Mapping[str, Tensor]
+    owners: list[tuple[Key, int]]
+    timer: "_Timer"
+
+
+class ClipBatcher:
+    """Cuts clips out of the frames of several videos and runs the backbone on batches of one size.
+
+    The last batch is filled up with empty clips, so that a clip's features do not depend on how many others there are.
     Holds, per unfinished video, the frames of one clip and one chunk: memory does not grow with a video's length.
 
     Args:
         backbone: In inference mode, on its device.
         batch_clips: Clips per run of the network.
+
+    `busy_s` sums the time that the network took, for `clips` clips in all.
     """
 
     def __init__(self, backbone: Backbone, batch_clips: int) -> None:
@@ -65,13 +84,14 @@ class ClipBatcher:
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(spec.mean, device=self._device).mul(255).reshape(shape)
         self._scale = torch.tensor(spec.std, device=self._device).mul(255).reciprocal().reshape(shape)
-        self._videos: dict[str, _Video] = {}
+        self._videos: dict[Key, _Video] = {}
         self._waiting = _Batch()
-        self._running: tuple[Tensor, list[tuple[str, int]]] | None = None
-        self._ready: deque[tuple[str, NDArray[np.float32]]] = deque()
+        self._running: _Running | None = None
+        self._ready: deque[tuple[Key, Outputs]] = deque()
+        self.busy_s, self.clips = 0.0, 0
 
     @torch.inference_mode()
-    def feed(self, video: str, pixels: NDArray[np.uint8] | Tensor) -> None:
+    def feed(self, video: Key, pixels: NDArray[np.uint8] | Tensor) -> None:
         """More frames of a video, (N, H, W, 3) uint8, in order; a tensor where they are on the device already."""
         if video not in self._videos:
             self._videos[video] = _Video(stage=self._backbone.stage())
@@ -79,7 +99,7 @@ class ClipBatcher:
         frames = self._normalised(pixels)
         self._cut(video, state, frames if state.stage is None else state.stage.feed(frames))
 
-    def _cut(self, video: str, state: _Video, frames: Tensor) -> None:
+    def _cut(self, video: Key, state: _Video, frames: Tensor) -> None:
         """Queue the clips that are whole with these frames, or with the maps that stand for them."""
         if state.frames is not None:
             frames = torch.cat([state.frames, frames])
@@ -96,7 +116,7 @@ class ClipBatcher:
         state.frames = frames.clone() if count > 0 else frames
 
     @torch.inference_mode()
-    def end(self, video: str) -> int:
+    def end(self, video: Key) -> int:
         """No more frames of this video. Returns its number of snippets T.
 
         A video shorter than one clip gives one snippet: its last frame is repeated until the clip is full. Frames at
@@ -112,7 +132,7 @@ class ClipBatcher:
             state.clips = 1
         return state.clips
 
-    def drop(self, video: str) -> None:
+    def drop(self, video: Key) -> None:
         """Forget a video that failed; what the network already has of it still comes out of `ready`."""
         self._videos.pop(video, None)
 
@@ -123,8 +143,8 @@ class ClipBatcher:
             self._run(self._waiting.count)
         self._collect()
 
-    def ready(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        """Finished features: (video, (n, C)), the rows of each video in the order of time."""
+    def ready(self) -> Iterator[tuple[Key, Outputs]]:
+        """Finished features, n snippets of a video at a time, each video's in the order of time."""
         while self._ready:
             yield self._ready.popleft()
 
@@ -136,7 +156,7 @@ class ClipBatcher:
         planes = frames.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
         return planes.sub_(self._mean).mul_(self._scale)
 
-    def _queue(self, video: str, clips: Tensor) -> None:
+    def _queue(self, video: Key, clips: Tensor) -> None:
         waiting = self._waiting
         waiting.clips.append(clips)
         waiting.owners.append((video, len(clips)))
@@ -145,8 +165,10 @@ class ClipBatcher:
             self._run(self._batch_clips)
 
     def _run(self, count: int) -> None:
-        """Start the network on the first `count` waiting clips, then collect the batch before, done by now on a GPU."""
-        batch, owners, left = [], [], count
+        """Take the first `count` waiting clips for the network."""
+        batch: list[Tensor] = []
+        owners: list[tuple[Key, int]] = []
+        left = count
         waiting = self._waiting
         while left:
             clips, (video, length) = waiting.clips[0], waiting.owners[0]
@@ -160,23 +182,65 @@ class ClipBatcher:
                 waiting.clips[0], waiting.owners[0] = clips[taken:], (video, length - taken)
             left -= taken
         waiting.count -= count
+        started = self._start(batch, owners, count)
+        self._collect()  # the batch before: a GPU has the next one by now
+        self._running = started
+
+    def _start(self, batch: list[Tensor], owners: list[tuple[Key, int]], count: int) -> _Running:
+        """Run the network on these clips, and on empty ones beside them up to the size of a batch."""
+        if count < self._batch_clips:
+            batch.append(batch[0].new_zeros(self._batch_clips - count, *batch[0].shape[1:]))
+        timer = _Timer(self._device)
         try:
-            features = self._backbone(torch.cat(batch))
+            found = self._backbone(torch.cat(batch))
         except torch.OutOfMemoryError as error:
             raise TalError(
-                f"{self._backbone.spec.name} on {count} clips at once: out of memory",
-                todo=f"give --batch-clips smaller than {count}",
+                f"{self._backbone.spec.name} on {self._batch_clips} clips at once: out of memory",
+                todo=f"give --batch-clips smaller than {self._batch_clips}",
             ) from error
-        self._collect()
-        self._running = features, owners
+        given = found if isinstance(found, Mapping) else {FEATURES: found}
+        features = {name: _to_memory(values[:count].float()) for name, values in given.items()}
+        timer.stop()
+        self.clips += count
+        return _Running(features=features, owners=owners, timer=timer)
 
     def _collect(self) -> None:
-        if self._running is None:
+        """Take the features of the batch that runs; on a GPU, wait for them."""
+        running, self._running = self._running, None
+        if running is None:
             return
-        features, owners = self._running
-        self._running = None
-        rows = features.cpu().numpy()
+        self.busy_s += running.timer.elapsed_s()
         first = 0
-        for video, length in owners:
-            self._ready.append((video, rows[first : first + length]))
+        for video, length in running.owners:
+            rows = {name: values[first : first + length].numpy() for name, values in running.features.items()}
+            self._ready.append((video, rows))
             first += length
+
+
+class _Timer:
+    """How long the device takes for what is asked of it between here and `stop`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == "cuda" else []
+        self._began = self._stopped = time.monotonic()
+        if self._events:
+            self._events[0].record()
+
+    def stop(self) -> None:
+        self._stopped = time.monotonic()
+        if self._events:
+            self._events[1].record()
+
+    def elapsed_s(self) -> float:
+        """Waits until the device is there."""
+        if not self._events:
+            return self._stopped - self._began
+        self._events[1].synchronize()
+        return float(self._events[0].elapsed_time(self._events[1])) / 1000
+
+
+def _to_memory(values: Tensor) -> Tensor:
+    """A copy that a GPU writes to while we go on: wait for it before reading."""
+    if not values.is_cuda:
+        return values
+    return torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values, non_blocking=True)

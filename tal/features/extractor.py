@@ -7,124 +7,157 @@ the sampled frames from i * stride_frames on, clip_frames of them: it spans [i *
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tal.backbones.base import Backbone, BackboneSpec
+from tal.backbones.base import FEATURES, Backbone, BackboneSpec
 from tal.console import track
 from tal.errors import FeatureError
 from tal.features.base import FeatureSpec, VideoFeatures
-from tal.features.clips import ClipBatcher, default_batch_clips, sampling_fps
-from tal.features.decoding import CHUNK_FRAMES, BackgroundDecoder, Chunk, Ended
-from tal.features.files import WriteError
-from tal.features.store import Failure, FeatureStore
+from tal.features.clips import ClipBatcher, Key, default_batch_clips, sampling_fps
+from tal.features.decoding import CHUNK_FRAMES, BackgroundDecoder, Chunk, DecodeSettings, Ended
+from tal.features.store import FeatureStore, State
+from tal.features.summary import Summary
+from tal.features.writer import Finished, Writer
 from tal.timeline import SnippetGrid
-from tal.video import open_video
+from tal.video import open_video, safe_name
+from tal.video.process import PATIENCE
+
+__all__ = [
+    "Summary",
+    "create_stores",
+    "extract",
+    "extract_video",
+    "feature_spec",
+    "snippet_grid",
+    "stream_video",
+]
 
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(kw_only=True)
-class Summary:
-    """What became of the videos.
+def feature_spec(
+    spec: BackboneSpec, output: str = FEATURES, *, dtype: Literal["float16", "float32"] = "float16"
+) -> FeatureSpec:
+    """The spec of the features that a backbone gives.
 
     Args:
-        done: Ids whose features were made now.
-        skipped: Ids that were finished before.
-        failed: Failures of now, and those of before that were not tried again.
-        replaced: Ids whose file was another one than the store's record says; their features were made anew.
-        video_s: Seconds of video in `done`.
-        wall_s: Seconds that it took.
-        waited_s: Of these, seconds in which the network had to wait for frames.
+        spec: Of the backbone.
+        output: Which of its outputs.
+        dtype: On disk.
     """
-
-    done: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    failed: list[Failure] = field(default_factory=list)
-    replaced: list[str] = field(default_factory=list)
-    video_s: float = 0.0
-    wall_s: float = 0.0
-    waited_s: float = 0.0
-
-    @property
-    def binding(self) -> Literal["decoding", "the network"]:
-        """What a faster machine would have to do faster."""
-        return "decoding" if self.waited_s > 0.5 * self.wall_s else "the network"
-
-
-def feature_spec(spec: BackboneSpec, *, dtype: Literal["float16", "float32"] = "float16") -> FeatureSpec:
-    """The spec of the features that a backbone gives."""
+    given = spec.output(spec.outputs[0] if output == FEATURES else output)
+    marks = {
+        "output": given.name if given.name != FEATURES else None,
+        "tokens": given.tokens,
+        "precision": spec.dtype if spec.dtype != "float32" else None,
+    }
+    transform = {**asdict(spec.resize), "mean": list(spec.mean), "std": list(spec.std), **spec.stage}
     return FeatureSpec(
         backbone=spec.name,
         weights=spec.weights,
         weights_hash=spec.weights_hash,
-        width=spec.width,
+        width=given.width,
         clip_frames=spec.clip_frames,
         fps=spec.fps,
         stride_s=spec.stride_s,
         window_s=spec.window_s,
-        transform={**asdict(spec.resize), "mean": list(spec.mean), "std": list(spec.std), **spec.stage},
+        transform=transform | {name: value for name, value in marks.items() if value is not None},
         dtype=dtype,
     )
+
+
+def create_stores(
+    out: Path, spec: BackboneSpec, *, dtype: Literal["float16", "float32"] = "float16"
+) -> dict[str, FeatureStore]:
+    """Output of the backbone -> its store: OUT itself, or OUT/NAME of each where there are several.
+
+    Raises:
+        FeatureError: a folder that holds a store of another spec, or other files.
+        WriteError: a folder cannot be written.
+    """
+    several = len(spec.outputs) > 1
+    return {
+        output: FeatureStore.create(
+            out / safe_name(output, dots=True) if several else out, feature_spec(spec, output, dtype=dtype)
+        )
+        for output in spec.outputs
+    }
 
 
 def extract(
     videos: Mapping[str, Path],
     backbone: Backbone,
-    store: FeatureStore,
+    store: FeatureStore | Mapping[str, FeatureStore],
     *,
     batch_clips: int | None = None,
     retry_failed: bool = False,
     decoders: int = 1,
     decoder: str = "pyav",
+    patience: float = PATIENCE,
+    isolate: bool = True,
 ) -> Summary:
     """Make the features of many videos. May be interrupted or killed at any time, and run again.
+
+    Decoders, the way to a GPU, the network and the writer work at the same time, and wait for each other.
 
     Args:
         videos: id -> path.
         backbone: In inference mode, on its device.
-        store: Of the backbone's spec.
+        store: Of the backbone's spec; of each of its outputs by name where there are several (`create_stores`).
         batch_clips: Clips per run of the network; None for a number that suits the device.
         retry_failed: Try again what is recorded as failed. A failed or finished video whose file was replaced since is
             always done again.
-        decoders: Videos decoded at once, in threads.
-        decoder: A name in `tal.video.DECODERS`; torchcodec decodes where the backbone is.
+        decoders: Videos decoded at once, each in a process of its own.
+        decoder: A name in `tal.video.DECODERS`, or "auto": by the rules of `tal.video.auto`, and where one fails, the
+            next; torchcodec decodes where the backbone is, and on the CPU where that fails.
+        patience: How many times its own duration, and that of two seconds more, a video's decoder may keep us waiting
+            before it is ended and the video fails.
+        isolate: False: decode in threads, which a decoder that crashes takes down with everything.
 
     Raises:
         FeatureError: a store of another spec.
-        WriteError: the store cannot be written; finished videos are kept.
+        WriteError: a store cannot be written; finished videos are kept.
     """
     spec = backbone.spec
-    _check_spec(store.spec, spec)
+    stores = {spec.outputs[0]: store} if isinstance(store, FeatureStore) else dict(store)
+    _check_stores(stores, spec)
     batcher = _batcher(backbone, batch_clips)
-    source = BackgroundDecoder(
-        videos,
+    settings = DecodeSettings(
         resize=spec.resize,
         fps=sampling_fps(spec),
-        store=store,
-        retry_failed=retry_failed,
-        threads=max(1, min(decoders, len(videos))),
+        device=next(backbone.parameters()).device,
         decoder=decoder,
-        device=str(next(backbone.parameters()).device) if decoder == "torchcodec" else "cpu",
+        patience=patience,
+        isolate=isolate,
+        retry_failed=retry_failed,
     )
-    run = _Run(batcher, store, spec)
+    workers = max(1, min(decoders, len(videos)))
+    source = BackgroundDecoder(videos, settings, state=partial(_state, stores), workers=workers)
+    writer = Writer(stores, partial(snippet_grid, spec))
+    run = _Run(batcher, writer, stores)
+    summary = run.summary
+    summary.decoders, summary.device = workers, settings.device.type
     began = time.monotonic()
     try:
         for _ in track(run.videos(source), "extract", total=len(videos)):
-            run.summary.wall_s, run.summary.waited_s = time.monotonic() - began, source.waited_s
+            pass
     finally:
         source.close()
-    return run.summary
+        writer.close()
+        summary.wall_s, summary.waited_s = time.monotonic() - began, source.waited_s
+        summary.decode_s, summary.network_s = source.busy_s, batcher.busy_s
+    return summary
 
 
 def stream_video(
     path: Path, backbone: Backbone, *, video: str | None = None, batch_clips: int | None = None
 ) -> Iterator[VideoFeatures]:
-    """One video's features, piece by piece, in memory that does not grow with its length.
+    """One video's features, piece by piece, in memory that does not grow with its length: the backbone's first output.
 
     Args:
         path: The file.
@@ -144,7 +177,8 @@ def stream_video(
 
     def ready() -> Iterator[VideoFeatures]:
         nonlocal first
-        for _, rows in batcher.ready():
+        for _, outputs in batcher.ready():
+            rows = next(iter(outputs.values()))
             whole = snippet_grid(spec, first + len(rows))
             grid = whole.slice(first, first + len(rows))
             first += len(rows)
@@ -153,9 +187,9 @@ def stream_video(
     with open_video(path, resize=spec.resize) as reader:
         duration_s = reader.info.duration_s
         for frames in reader.sampled(sampling_fps(spec), CHUNK_FRAMES):
-            batcher.feed(name, frames.pixels)
+            batcher.feed((name, 0), frames.pixels)
             yield from ready()
-        batcher.end(name)
+        batcher.end((name, 0))
         batcher.flush()
         yield from ready()
         for loss in reader.losses:
@@ -182,109 +216,131 @@ def _batcher(backbone: Backbone, batch_clips: int | None) -> ClipBatcher:
     return ClipBatcher(backbone, default_batch_clips(backbone.spec, device) if batch_clips is None else batch_clips)
 
 
-def _check_spec(stored: FeatureSpec, spec: BackboneSpec) -> None:
-    different = feature_spec(spec).differences(stored)
-    if different:
-        rows = [f"{name}: backbone {ours!r}, store {theirs!r}" for name, (ours, theirs) in different.items()]
-        raise FeatureError("the store is of another spec:\n    " + "\n    ".join(rows), expected="the backbone's spec")
+def _check_stores(stores: Mapping[str, FeatureStore], spec: BackboneSpec) -> None:
+    if set(stores) != set(spec.outputs):
+        raise FeatureError(
+            f"stores of {', '.join(sorted(stores))} for a backbone that gives {', '.join(sorted(spec.outputs))}",
+            expected="one store per output",
+        )
+    for output, store in stores.items():
+        different = feature_spec(spec, output).differences(store.spec)
+        if different:
+            rows = [f"{name}: backbone {ours!r}, store {theirs!r}" for name, (ours, theirs) in different.items()]
+            raise FeatureError(
+                "the store is of another spec:\n    " + "\n    ".join(rows), expected="the backbone's spec"
+            )
+
+
+_FIRST_OF: tuple[State, ...] = ("replaced", "damaged", "failed", "new", "done")
+
+
+def _state(stores: Mapping[str, FeatureStore], video: str, path: Path) -> State:
+    """Where a video stands: done when it is in every store."""
+    states = {store.state(video, path) for store in stores.values()}
+    return next(state for state in _FIRST_OF if state in states)
 
 
 @dataclass(kw_only=True)
 class _Open:
-    """A video between its first frame and its last feature. `rows`: room for the features, `count` of them there."""
+    """A video between its first frame and its last feature: how many snippets the writer has, and how many come."""
 
     source: Mapping[str, Any]
     duration_s: float
-    rows: NDArray[np.floating]
     count: int = 0
     total: int | None = None
     losses: tuple[str, ...] = ()
-    replaced: bool = False
+    state: State = "new"
 
 
 class _Run:
     """The bookkeeping of one call of `extract`."""
 
-    def __init__(self, batcher: ClipBatcher, store: FeatureStore, spec: BackboneSpec) -> None:
-        self._batcher, self._store, self._spec = batcher, store, spec
-        self._open: dict[str, _Open] = {}
+    def __init__(self, batcher: ClipBatcher, writer: Writer, stores: Mapping[str, FeatureStore]) -> None:
+        self._batcher, self._writer, self._stores = batcher, writer, stores
+        self._open: dict[Key, _Open] = {}
         self.summary = Summary()
 
     def videos(self, decoder: BackgroundDecoder) -> Iterator[str]:
         """Ids as they are through, done, skipped or failed."""
         for item in decoder:
             if isinstance(item, Chunk):
-                self._begin(item)
-                self._batcher.feed(item.video, item.pixels)
+                self._feed(item)
             else:
                 yield from self._ended(item)
-            yield from self._received()
+            self._write()
+            yield from self._through()
         self._batcher.flush()
-        yield from self._received()
+        self._write()
+        self._writer.end()
+        yield from self._through()
 
-    def _begin(self, chunk: Chunk) -> None:
-        if chunk.video not in self._open:
-            expected = int(chunk.info.duration_s / self._spec.stride_s) + 2
-            rows = np.empty((expected, self._spec.width), self._store.spec.dtype)
-            self._open[chunk.video] = _Open(source=chunk.source, duration_s=chunk.info.duration_s, rows=rows)
+    def _feed(self, chunk: Chunk) -> None:
+        key = chunk.video, chunk.attempt
+        if key not in self._open:
+            self._forget(chunk.video)
+            self._open[key] = _Open(source=chunk.source, duration_s=chunk.info.duration_s)
+        self._batcher.feed(key, chunk.frames.here())
+
+    def _forget(self, video: str) -> None:
+        """Drop what an attempt before gave."""
+        for key in [key for key in self._open if key[0] == video]:
+            del self._open[key]
+            self._batcher.drop(key)
+            self._writer.drop(video)
 
     def _ended(self, item: Ended) -> Iterator[str]:
+        key = item.video, item.attempt
         if item.state == "done":
             self.summary.skipped.append(item.video)
             yield item.video
-            return
-        known = self._store.failure(item.video) if item.state == "failed" else None
-        if known is not None and not item.source:
-            self.summary.failed.append(known)
+        elif item.state == "failed" and not item.source:
+            known = (store.failure(item.video) for store in self._stores.values())
+            self.summary.failed.extend([failure for failure in known if failure is not None][:1])
             yield item.video
         elif item.failure is not None:
-            self._batcher.drop(item.video)
-            self._open.pop(item.video, None)
-            self._fail(item.video, *item.failure, item.source)
-            yield item.video
-        elif item.video in self._open:
-            video = self._open[item.video]
-            video.losses, video.replaced = item.losses, item.state == "replaced"
-            video.total = self._batcher.end(item.video)
+            self._forget(item.video)
+            self._writer.fail(item.video, *item.failure, item.source)
+        elif key in self._open:
+            video = self._open[key]
+            video.losses, video.state = item.losses, item.state
+            video.total = self._batcher.end(key)
+            self._write()
+            if key in self._open:
+                self._finish_if_whole(key, video)
 
-    def _received(self) -> Iterator[str]:
-        for name, rows in self._batcher.ready():
-            video = self._open.get(name)
-            if video is None:
-                continue
-            stop = video.count + len(rows)
-            if stop > len(video.rows):
-                video.rows = np.concatenate([video.rows, np.empty_like(video.rows)])
-            with np.errstate(over="ignore"):
-                video.rows[video.count : stop] = rows
-            video.count = stop
-        for name in [name for name, video in self._open.items() if video.count == video.total]:
-            self._finish(name, self._open.pop(name))
-            yield name
+    def _write(self) -> None:
+        """Hand what the network gave to the writer."""
+        for key, outputs in self._batcher.ready():
+            video = self._open.get(key)
+            if video is not None:
+                self._writer.append(key[0], outputs)
+                video.count += len(next(iter(outputs.values())))
+                self._finish_if_whole(key, video)
 
-    def _finish(self, name: str, video: _Open) -> None:
-        try:
-            self._store.write(
-                name,
-                video.rows[: video.count],
-                snippet_grid(self._spec, video.count),
-                duration_s=video.duration_s,
-                source=video.source,
-                losses=video.losses,
+    def _finish_if_whole(self, key: Key, video: _Open) -> None:
+        if video.count == video.total:
+            del self._open[key]
+            finished = Finished(
+                duration_s=video.duration_s, source=video.source, losses=video.losses, state=video.state
             )
-        except WriteError:
-            raise
-        except FeatureError as error:
-            self._fail(name, "network", error.given, video.source)
-            return
+            self._writer.finish(key[0], finished)
+
+    def _through(self) -> Iterator[str]:
+        """Take note of what the writer has done."""
+        for outcome in self._writer.outcomes():
+            if outcome.failure is not None:
+                self.summary.failed.append(outcome.failure)
+            elif outcome.finished is not None:
+                self._done(outcome.video, outcome.finished)
+            yield outcome.video
+
+    def _done(self, name: str, finished: Finished) -> None:
         self.summary.done.append(name)
-        self.summary.video_s += video.duration_s
-        if video.replaced:
+        self.summary.video_s += finished.duration_s
+        if finished.state == "replaced":
             self.summary.replaced.append(name)
             _LOG.info("%s: its file was replaced since; features made anew", name)
-        for loss in video.losses:
+        for tried in finished.source.get("tried", ()):
+            _LOG.warning("%s: %s: %s failed: %s", name, tried["decoder"], tried["stage"], tried["error"])
+        for loss in finished.losses:
             _LOG.warning("%s: %s", name, loss)
-
-    def _fail(self, name: str, stage: str, reason: str, source: Mapping[str, Any]) -> None:
-        _LOG.warning("%s: %s failed: %s", name, stage, reason)
-        self.summary.failed.append(self._store.record_failure(name, stage=stage, error=reason, source=source))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -11,6 +10,7 @@ import av
 from av.stream import Discard
 
 from tal.errors import VideoError
+from tal.video.files import check_file
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -31,7 +31,7 @@ def open_container(path: Path | str) -> InputContainer:
     Raises:
         VideoError: stage "open", with the reason and what to do.
     """
-    _check_file(Path(path))
+    check_file(Path(path))
     try:
         # "file:" keeps a name such as "concat:..." from being a protocol; the list keeps a file from naming others.
         container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
@@ -49,28 +49,6 @@ def open_container(path: Path | str) -> InputContainer:
         container.close()
         raise VideoError(path, "open", f"{kind}, not a video", todo="give a video file")
     return container
-
-
-def _check_file(path: Path) -> None:
-    todo = "check the path"
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise VideoError(path, "open", "no such file", todo=todo) from None
-    except (OSError, ValueError) as error:
-        raise VideoError(path, "open", str(error), cause="a name or place that cannot be read", todo=todo) from error
-    if stat.S_ISDIR(status.st_mode):
-        raise VideoError(path, "open", "a folder, not a file", todo="name the files in it")
-    if not stat.S_ISREG(status.st_mode):
-        raise VideoError(path, "open", "not a regular file", todo="copy its content to a file first")
-    if status.st_size == 0:
-        cause = "an interrupted download or copy"
-        raise VideoError(path, "open", "the file is empty (0 bytes)", cause=cause, todo="copy or download it again")
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise VideoError(path, "open", reason, cause="the file's permissions", todo="make it readable") from error
 
 
 def choose_stream(container: InputContainer, path: Path | str, stream_idx: int | None) -> VideoStream:

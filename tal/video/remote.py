@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -39,6 +38,8 @@ class RemoteReader:
         worker: A process that is used for one video after another; None for one that ends with this reader.
         patience: How many times the duration of what is asked for, and of two seconds more, may be waited.
 
+    `worked_s` sums the time in which the decoder was at work.
+
     Raises:
         VideoError: the file cannot be opened, or holds no video that can be decoded.
         DecoderError: the decoder fails, crashes, stands still or takes too much memory; its process is ended.
@@ -65,7 +66,7 @@ class RemoteReader:
         self._received: dict[int, deque[Frames | TalError | None]] = {}
         self._places: list[int] = []
         self._place_bytes = 0
-        self._waited_s = 0.0
+        self._waited_s = self.worked_s = 0.0
         self._open = True
         self.losses: list[str] = []
         settings = {"stream_idx": stream_idx, "threads": threads, "device": device}
@@ -171,6 +172,7 @@ class RemoteReader:
             raise self._ended("decode", error) from None
         self._waited_s += time.monotonic() - began
         self.losses += answer.get("losses", ())
+        self.worked_s += answer.get("took_s", 0.0)
         self._places.append(place)
         if number in self._received:
             self._received[number].append(item)
@@ -226,5 +228,5 @@ class RemoteReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()

@@ -3,10 +3,9 @@
 A message, both ways, is eight bytes that hold its length, and JSON. Requests and their answers:
 
     load   target "module:Reader"            {"version"}; loads the decoder's library
-    facts  path                              {"facts"} of the file's header
     open   path, settings of the reader      {"info", "decoder", "bytes"} and the frames' times as bytes
     start  number, method, settings          none: from now on this pass over the video can be asked for frames
-    next   number, place, size               {"shape", "times_s", "losses", "shared"}, or {"end", "losses"}
+    next   number, place, size               {"shape", "times_s", "losses", "shared", "took_s"}, or {"end", "losses"}
     drop   number                            none
     close                                    {}
 
@@ -26,6 +25,7 @@ import os
 import signal
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -94,11 +94,6 @@ class _Server:
         self._make = Entry(target, "").load()
         self._answer({"version": self._make.version()})
 
-    def _facts(self, path: str) -> None:
-        from tal.video.auto import header
-
-        self._answer({"facts": asdict(header(path))})
-
     def _open(self, path: str, resize: dict[str, Any] | None, **settings: Any) -> None:
         self._shut()
         reader: VideoReader = self._make(path, resize=None if resize is None else _resize(resize), **settings)
@@ -121,14 +116,16 @@ class _Server:
             yield from found
 
     def _next(self, number: int, place: int, size: int) -> None:
+        began = time.monotonic()
         frames = next(self._passes.get(number, iter(())), None)
+        took_s = time.monotonic() - began
         if frames is None:
             self._passes.pop(number, None)
             self._answer({"end": True, "losses": self._new_losses()})
             return
         pixels = frames.pixels if isinstance(frames.pixels, np.ndarray) else frames.pixels.cpu().numpy()
         shared = self._fill(place, size, pixels)
-        facts = {"shape": pixels.shape, "times_s": frames.times_s.tolist()}
+        facts = {"shape": pixels.shape, "times_s": frames.times_s.tolist(), "took_s": took_s}
         self._answer({**facts, "losses": self._new_losses(), "shared": shared}, None if shared else pixels)
 
     def _new_losses(self) -> list[str]:

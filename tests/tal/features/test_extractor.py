@@ -12,6 +12,7 @@ from tal.features import extractor as extractor_module
 from tal.features.clips import ClipBatcher, default_batch_clips
 from tal.features.extractor import extract, extract_video, feature_spec, stream_video
 from tal.features.files import WriteError
+from tal.features.rows import Rows
 from tal.video import open_video
 
 
@@ -121,9 +122,9 @@ def test_memory_does_not_grow_with_the_video(tmp_path, make_video, counting):
     held = []
     with open_video(path, resize=backbone.spec.resize) as reader:
         for frames in reader.sampled(25.0, 32):
-            batcher.feed("v", frames.pixels)
+            batcher.feed(("v", 0), frames.pixels)
             waiting = sum(clips.untyped_storage().nbytes() for clips in batcher._waiting.clips)
-            held.append(waiting + batcher._videos["v"].frames.untyped_storage().nbytes())
+            held.append(waiting + batcher._videos["v", 0].frames.untyped_storage().nbytes())
             list(batcher.ready())
     assert max(held[5:]) <= 3 * 32 * 3 * 48 * 64 * 4
 
@@ -216,14 +217,14 @@ def test_nan_from_the_network_fails_that_video_only(tmp_path, make_video, counti
 def test_a_full_disk_ends_the_run_and_keeps_what_is_done(tmp_path, make_video, counting, monkeypatch):
     videos = {name: make_video(tmp_path / f"{name}.mp4") for name in "abc"}
     store = store_for(counting(), tmp_path)
-    write = FeatureStore.write
+    append = Rows.append
 
-    def full(self, video, *arguments, **settings):
-        if video == "b":
+    def full(self, features):
+        if self.video == "b":
             raise WriteError("No space left on device")
-        return write(self, video, *arguments, **settings)
+        append(self, features)
 
-    monkeypatch.setattr(FeatureStore, "write", full)
+    monkeypatch.setattr(Rows, "append", full)
     with pytest.raises(WriteError):
         extract(videos, counting(), store, batch_clips=1)
     assert store.ids() == ["a"]
@@ -293,7 +294,7 @@ def test_two_runs_on_one_store_at_once(tmp_path, make_video, counting):
 
 def test_the_batch_that_suits_a_device(counting):
     spec = counting(clip_frames=16, fps=10.0).spec
-    assert default_batch_clips(spec, "cpu") == 8
+    assert default_batch_clips(spec, "cpu") == 4
     assert default_batch_clips(spec, "cuda:0") == 32
     assert default_batch_clips(counting(clip_frames=500).spec, "cpu") == 1
 
