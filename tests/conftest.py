@@ -112,6 +112,55 @@ def _write_tone(container, stream, duration_s, rate=16_000):
     container.mux(stream.encode(None))
 
 
+def write_sound(path, parts, *, rate=48_000, layout="mono", codec="pcm_s16le", pictures=0):
+    """Write a file of sound and return its path.
+
+    Args:
+        path: Where; Matroska with PCM keeps every time stamp.
+        parts: (start in seconds, samples (n,) or (n, channels)) each.
+        rate: Samples per second.
+        layout: "mono" or "stereo".
+        codec: Of the sound.
+        pictures: Frames of a video beside it, at 25 per second.
+    """
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    channels = {"mono": 1, "stereo": 2}[layout]
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"}) if pictures else None
+        if video is not None:
+            video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        stream = container.add_stream(codec, rate=rate, layout=layout)
+        for number in range(pictures):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
+        if video is not None:
+            container.mux(video.encode(None))
+        for start_s, samples in parts:
+            values = np.broadcast_to(np.asarray(samples).reshape(len(samples), -1), (len(samples), channels))
+            whole = (values * 32767).astype(np.int16)
+            for first in range(0, len(whole), 1024):
+                piece = np.ascontiguousarray(whole[first : first + 1024]).reshape(1, -1)
+                frame = av.AudioFrame.from_ndarray(piece, format="s16", layout=layout)
+                frame.rate, frame.pts = rate, round(start_s * rate) + first
+                frame.time_base = Fraction(1, rate)
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def tone(seconds, rate=48_000, hertz=440):
+    """(n,) samples of a sine of half the full amplitude."""
+    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+
+
+@pytest.fixture(scope="session")
+def make_sound():
+    """`write_sound`, the function; `.tone` makes samples."""
+    write_sound.tone = tone
+    return write_sound
+
+
 @pytest.fixture(scope="session")
 def make_video():
     """`write_video`, the function."""
