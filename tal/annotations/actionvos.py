@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal.annotations import files
-from tal.annotations.rows import parse_npz, to_unique_json
+from tal.annotations.rows import parse_npz
 from tal.errors import AnnotationError
 
 IndexMap = NDArray[np.integer[Any]]
@@ -49,7 +49,7 @@ def parse_sequences(content: bytes, path: Path | str) -> list[Sequence]:
     Raises:
         AnnotationError: not such a file, an index outside 1 to 255, or a sequence that stands twice.
     """
-    data = to_unique_json(content, path)
+    data = files.to_unique_json(content, path)
     if not isinstance(data, list) or not data or not all(isinstance(each, dict) for each in data):
         raise AnnotationError(f"{path}: no list of sequences", expected="ActionVOS' split: val_human.json, ...")
     try:
@@ -74,10 +74,16 @@ def _sequence(entry: Mapping[str, Any]) -> Sequence:
     return Sequence(
         folder=f"{entry['seq_id']:08d}_{entry['video']}_{entry['verb']}_{entry['noun']}",
         frames=tuple(str(frame).rsplit(".", 1)[0] for frame in entry["sparse_frames"]),
-        objects={index: bool(each["positive"]) for index, each in objects.items()},
+        objects={index: _truth(each["positive"]) for index, each in objects.items()},
         names={index: str(each.get("name", index)) for index, each in objects.items()},
-        flagged=any(bool(entry.get(flag)) for flag in _FLAGS),
+        flagged=any(_truth(entry.get(flag, False)) for flag in _FLAGS),
     )
+
+
+def _truth(value: Any) -> bool:
+    if value not in (0, 1):  # True and False are equal to these.
+        raise ValueError(f"{value!r:.40} where true, false, 1 or 0 has to be")
+    return bool(value)
 
 
 class MaskFiles:
@@ -129,11 +135,18 @@ class MaskFiles:
         path = self._folder / f"{name}.png"
         if not path.resolve().is_relative_to(self._folder.resolve()):
             raise AnnotationError(f"{name!r} leads out of {self._folder}", cause="a damaged or hostile split file")
-        if not path.is_file():
+        if not _is_file(path):
             return None
         content = files.read_bytes(path, binary=True)
         self.digest.update(name.encode() + content)
         return _image(content, path)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # A name that no file system takes.
+        return False
 
 
 def _image(content: bytes, path: Path) -> IndexMap:

@@ -28,6 +28,7 @@ _ID_BYTES = 64
 _COLUMNS = ("time", "left", "top", "right", "bottom", "action", "last column")
 _TRUTH = "video, seconds, left, top, right, bottom, action and, optionally, person"
 _DETECTIONS = "video, seconds, left, top, right, bottom, action, score"
+_LARGEST = 1e12  # Of a time, class or person: whole microseconds of it fit 64 bits.
 
 
 def read_boxes(path: Path | str) -> KeyframeBoxes:
@@ -214,6 +215,8 @@ def _parsed(content: bytes, path: Path | str, expected: str) -> tuple[KeyframeBo
         parts.append((np.repeat(np.array(numbers, np.int64), np.diff([0, *runs, len(names)]) if heads else 0), table))
     video_idx = np.concatenate([part for part, _ in parts])
     table = np.concatenate([part for _, part in parts])
+    if (np.abs(table[:, [0, 5, 6]]) > _LARGEST).any():
+        raise AnnotationError(f"{path}: a time, class or last column above {_LARGEST:g}", expected=expected)
     frame_idx, first = keyframes(video_idx, table[:, 0])
     rows = np.flatnonzero(~np.isnan(table[:, 5]))
     boxes = KeyframeBoxes(

@@ -115,8 +115,8 @@ def seconds(value: Any, where: str) -> float:
         return float("nan")
     try:
         return float(value)
-    except (TypeError, ValueError):
-        raise AnnotationError(f"{where}: a time of {value!r}", expected="a number of seconds") from None
+    except (TypeError, ValueError, OverflowError):
+        raise AnnotationError(f"{where}: a time of {value!r:.60}", expected="a number of seconds") from None
 
 
 def clock_seconds(text: str, where: str) -> float:

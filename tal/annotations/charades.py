@@ -63,8 +63,14 @@ def parse_csv(text: str, *, source: str, classes: Sequence[str] | None = None) -
     videos = {}
     for row in reader:
         where = f"{source}: line {reader.line_num}"
+        if not (row["id"] or "").strip() and not any(map(str.strip, filter(None, row.values()))):
+            continue
+        if row["actions"] is None:
+            raise AnnotationError(f"{where} ends before the column actions", cause="the file is truncated")
+        if row["id"] in videos:
+            raise AnnotationError(f"{where}: video {row['id']!r} a second time", expected="every video once")
         raw = videos[row["id"]] = RawVideo(duration_s=seconds(row["length"], where) if row.get("length") else None)
-        for action in filter(None, (row["actions"] or "").split(";")):
+        for action in filter(None, row["actions"].split(";")):
             parts = action.split()
             if len(parts) != 3:
                 raise AnnotationError(f"{where}: action {action!r}", expected='"c092 11.90 21.20"')

@@ -53,6 +53,8 @@ def _parse(
         )
     videos: dict[str, RawVideo] = {}
     for row in reader:
+        if not any(cell and cell.strip() for cell in row.values() if isinstance(cell, str)):
+            continue
         where = f"{source}: line {reader.line_num}"
         raw = videos.setdefault(row["video_id"], RawVideo(extra={"verb": [], "noun": [], "narration": []}))
         try:

@@ -17,6 +17,10 @@ _BINARY = {
     b"%PDF": "a pdf",
 }
 _HEAD = 1_000_000
+_WIDE = (b"\xff\xfe", b"\xfe\xff")
+"""Byte order marks of UTF-16."""
+_BLANK = b" \t\r\n\v\f\x00\xef\xbb\xbf\xff\xfe"
+"""White space, byte order marks, and the zeros of a file that was never filled."""
 
 
 def read_bytes(path: Path | str, *, binary: bool = False, pickles: bool = False) -> bytes:
@@ -43,7 +47,7 @@ def read_bytes(path: Path | str, *, binary: bool = False, pickles: bool = False)
         raise AnnotationError(f"{path}: cannot be read: {error.strerror}") from error
     except MemoryError:
         raise too_large(path) from None
-    if not content[:_HEAD].strip() and not content.strip():
+    if not content[:_HEAD].strip(_BLANK) and not content.strip(_BLANK):
         raise AnnotationError(f"{path} is empty", cause="an interrupted download or write", todo="get the file again")
     if content.startswith(_PICKLE_STARTS) and not pickles:
         raise AnnotationError(
@@ -81,7 +85,7 @@ def looks_like_json(content: bytes) -> bool:
 
 def to_text(content: bytes, path: Path | str) -> str:
     """UTF-8 text (UTF-16 with a byte order mark too, as spreadsheets export it)."""
-    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    wide = content.startswith(_WIDE)
     try:
         return content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
@@ -101,6 +105,30 @@ def to_json(content: bytes, path: Path | str) -> Any:
     text = to_text(content, path)
     with reading_json(text, path):
         return json.loads(text)
+
+
+def to_unique_json(content: bytes, path: Path | str) -> Any:
+    """The parsed JSON, in which no object has a key twice: of two, a reader would silently take the last.
+
+    Raises:
+        AnnotationError: not JSON, truncated, or a key that stands twice.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            seen: set[str] = set()
+            twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            raise AnnotationError(
+                f"{path}: {twice!r} stands twice in one object",
+                expected="every id once",
+                todo="remove one of the two",
+            )
+        return found
+
+    text = to_text(content, path)
+    with reading_json(text, path):
+        return json.loads(text, object_pairs_hook=unique)
 
 
 @contextmanager
@@ -128,6 +156,8 @@ def reading_json(text: str, path: Path | str) -> Iterator[None]:
         ) from None
     except RecursionError:
         raise AnnotationError(f"{path}: JSON nested too deeply", cause="not an annotation file") from None
+    except ValueError as error:  # Python's limit on the digits of a whole number.
+        raise AnnotationError(f"{path}: a value that cannot be read: {error}", cause="not an annotation file") from None
     finally:
         if was_enabled:
             gc.enable()
@@ -146,10 +176,10 @@ def to_json_lines(content: bytes, path: Path | str) -> list[tuple[int, Any]]:
             continue
         try:
             found.append((number, json.loads(line)))
-        except (json.JSONDecodeError, RecursionError) as error:
-            told = (
-                f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-            )
+        except (ValueError, RecursionError) as error:
+            told = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+            if isinstance(error, json.JSONDecodeError):
+                told = f"column {error.colno}: {error.msg}"
             raise AnnotationError(
                 f"{path}: line {number} of {len(lines)} is not valid JSON: {told}",
                 expected="one JSON object per line",
@@ -160,6 +190,8 @@ def to_json_lines(content: bytes, path: Path | str) -> list[tuple[int, Any]]:
 
 def looks_like_json_lines(content: bytes) -> bool:
     """Whether each line is an object of its own: a second one follows, or the only one names a query by `qid`."""
+    if content.startswith(_WIDE):
+        content = content.decode("utf-16", "ignore").encode("utf-8", "replace")
     first, _, rest = content.lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
     if not (first.startswith(b"{") and first.rstrip().endswith(b"}")):
         return False

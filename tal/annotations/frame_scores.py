@@ -23,6 +23,9 @@ from tal.errors import AnnotationError
 
 Scores = NDArray[np.floating]
 
+_SPARSEST = 1000
+"""Frames per row beyond which the numbers of frames are none: the rows between would fill the memory."""
+
 _EXPECTED = "a folder of VIDEO.npy with (T, K) scores, an npz archive, JSON, CSV, or lines of VIDEO FRAME score ..."
 
 
@@ -34,11 +37,16 @@ class FrameScores:
         scores: Video -> (T, K); rows that the file lacks are -inf.
         columns: The classes of the columns, where the file names them.
         numbered: The rows are equally spaced frames of each video that the file numbers, as the Charades challenge's.
+        repeated: Number of rows of the file that a later row of the same frame replaced.
     """
 
     scores: Mapping[str, Scores]
     columns: tuple[str, ...] | None = None
     numbered: bool = False
+    repeated: int = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self.scores.values())) + self.repeated
 
     @property
     def width(self) -> int:
@@ -77,7 +85,7 @@ def parse_frame_scores(content: bytes, path: Path | str) -> FrameScores:
             f"{source}: the scores of one video", expected=_EXPECTED, todo="give the folder that holds all of them"
         )
     if files.looks_like_json(content):
-        return _from_json(files.to_json(content, path), source)
+        return _from_json(files.to_unique_json(content, path), source)
     text = files.to_text(content, path)
     first = text.lstrip().splitlines()[0]
     return _from_csv(text, source) if "," in first else _from_lines(text, source)
@@ -151,7 +159,7 @@ def _from_csv(text: str, source: str) -> FrameScores:
         raise AnnotationError(
             f"{source}: columns {', '.join(header)[:120]!r}", expected="video, frame, and a column per class"
         )
-    rows = [(row[0], row[1], row[2:], reader.line_num) for row in reader if row]
+    rows = [(row[0], row[1], row[2:], reader.line_num) for row in reader if any(map(str.strip, row))]
     return _numbered(rows, source, len(header) - 2, header[2:])
 
 
@@ -185,8 +193,19 @@ def _numbered(
         raise AnnotationError(f"{source}: a frame numbered {first}", expected="numbers from 0 or 1 on")
     scores = {}
     for video, each in frames.items():
+        if max(each) > _SPARSEST * len(each) + _SPARSEST:
+            raise AnnotationError(
+                f"{source}: video {video!r} has {len(each)} rows, one of them for frame {max(each)}",
+                expected="a row for every frame, numbered from 0 or 1 on",
+                cause="times or ids instead of numbers of frames",
+            )
         offset = 1 if first else 0
         array = np.full((max(each) - offset + 1, width), -np.inf)
         array[np.array(list(each)) - offset] = list(each.values())
         scores[video] = array
-    return FrameScores(scores=scores, columns=None if columns is None else tuple(columns), numbered=True)
+    return FrameScores(
+        scores=scores,
+        columns=None if columns is None else tuple(columns),
+        numbered=True,
+        repeated=len(rows) - sum(map(len, frames.values())),
+    )

@@ -102,7 +102,7 @@ def parse_moments(content: bytes, path: Path | str) -> MomentTable:
         return _from_rows([(f"line {line}", row) for line, row in files.to_json_lines(content, path)], source)
     if not files.looks_like_json(content):
         return _from_csv(files.to_text(content, path), source)
-    data = files.to_json(content, path)
+    data = files.to_unique_json(content, path)
     lists = data.get("predictions") if isinstance(data, dict) else data
     if isinstance(lists, list) and (not lists or isinstance(lists[0], list)) and not ual_bench.looks_like(lists):
         return _from_lists(lists, source)
@@ -175,7 +175,7 @@ def _from_rows(rows: Sequence[tuple[str, Any]], source: str) -> MomentTable:
 def _saliency(values: Any, where: str) -> Floats:
     try:
         found = np.array(values, np.float64).reshape(len(values))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise AnnotationError(f"{where}: {_SALIENCY} is {values!r:.60}", expected="one number per clip") from None
     if not len(found) or not np.isfinite(found).all():
         raise AnnotationError(

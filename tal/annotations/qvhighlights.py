@@ -6,7 +6,9 @@ in seconds, clips of 2 s numbered from 0, three annotators' scores per clip; the
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +82,12 @@ def _set_duration(raw: RawVideo, row: Mapping[str, Any], where: str) -> None:
 def _moment(row: Mapping[str, Any], place: int, where: str) -> Moment:
     try:
         spans = tuple((seconds(start, where), seconds(end, where)) for start, end in row["relevant_windows"])
-        clips = tuple(int(clip) for clip in row.get("relevant_clip_ids") or ())
+        clips = tuple(index(clip) for clip in row.get("relevant_clip_ids") or ())
         saliency = tuple(tuple(float(each) for each in scores) for scores in row.get("saliency_scores") or ())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise AnnotationError(f"{where}: windows, clips or scores that are no numbers", expected=_EXPECTED) from None
+    if not all(math.isfinite(each) for scores in saliency for each in scores):
+        raise AnnotationError(f"{where}: saliency_scores hold NaN or infinity", expected="numbers from 0 to 4")
     if len(clips) != len(saliency) or len({len(scores) for scores in saliency}) > 1:
         raise AnnotationError(
             f"{where}: {len(clips)} relevant_clip_ids and {len(saliency)} saliency_scores",

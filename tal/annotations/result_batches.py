@@ -29,6 +29,9 @@ def result_batches(text: str, rows_at_once: int) -> Iterator[tuple[str, dict[str
         batch: dict[str, Any] = {}
         rows = 0
         for video in cursor.members():
+            if video in batch:  # A second time: each shows in a batch of its own.
+                yield key, batch
+                batch, rows = {}, 0
             entries = batch[video] = cursor.value()
             rows += len(entries) if isinstance(entries, list) else 1
             if rows >= rows_at_once:

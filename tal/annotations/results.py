@@ -181,7 +181,7 @@ def parse_table(content: bytes, path: Path | str, *, scored: bool = True) -> Res
         if not files.looks_like_json(content):
             return _from_csv(files.to_text(content, path), str(path))
         table = _in_batches(content, path, scored) if len(content) > _LARGE else None
-        return from_json(files.to_json(content, path), str(path), scored=scored) if table is None else table
+        return from_json(files.to_unique_json(content, path), str(path), scored=scored) if table is None else table
     except MemoryError:
         raise files.too_large(path) from None
 

@@ -6,7 +6,6 @@ each with or without a wrapper (`{"results": ...}`), and CSV with a header. Who 
 
 import csv as csv_format
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ VALUE = "value"
 """The cell of a row that gives its value without a name."""
 
 ID_NAMES = ("video", "id", "video_id", "video_name", "vid", "vid_name", "name", "filename", "file", "youtube_id", "key")
+_LARGEST = 1e100
 _WRAPPERS = ("results", "predictions", "annotations", "database", "videos", "samples", "data")
 
 
@@ -79,35 +79,10 @@ def parse_rows(content: bytes, path: Path | str, *, ids: Sequence[str] = ID_NAME
     elif files.looks_like_json_lines(content):
         rows = [_row(data, f"{path}: line {line}", ids) for line, data in files.to_json_lines(content, path)]
     else:
-        rows = _from_json(_unwrapped(to_unique_json(content, path)), str(path), ids)
+        rows = _from_json(_unwrapped(files.to_unique_json(content, path)), str(path), ids)
     if not rows:
         raise AnnotationError(f"{path} holds no entries", expected="at least one", cause="a run that failed")
     return rows
-
-
-def to_unique_json(content: bytes, path: Path | str) -> Any:
-    """The parsed JSON, in which no object has a key twice: of two, a reader would silently take the last.
-
-    Raises:
-        AnnotationError: not JSON, truncated, or a key that stands twice.
-    """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            seen: set[str] = set()
-            twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-            raise AnnotationError(
-                f"{path}: {twice!r} stands twice in one object",
-                expected="every id once",
-                todo="remove one of the two",
-            )
-        return found
-
-    try:
-        return json.loads(files.to_text(content, path), object_pairs_hook=unique)
-    except (json.JSONDecodeError, RecursionError):
-        return files.to_json(content, path)  # Tells the place.
 
 
 def parse_npz(content: bytes, path: Path | str) -> dict[str, NDArray[Any]]:
@@ -118,7 +93,10 @@ def parse_npz(content: bytes, path: Path | str) -> dict[str, NDArray[Any]]:
     """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            found = {name: archive[name] for name in archive.files}
+        if not all(isinstance(each, np.ndarray) for each in found.values()):
+            raise ValueError(f"it holds {next(name for name, each in found.items() if isinstance(each, bytes))!r}")
+        return found
     except Exception as error:
         raise AnnotationError(
             f"{path}: cannot be read as npz: {error}",
@@ -138,10 +116,10 @@ def number(value: Any, where: str) -> float:
         found = math.nan if value is None or isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         raise AnnotationError(f"{where}: {value!r:.80} is no number", expected="a number") from None
-    if not math.isfinite(found):
+    if not abs(found) < _LARGEST:
         raise AnnotationError(
             f"{where}: {value!r:.80} stands where a number has to be",
-            expected="a finite number",
+            expected="a finite number, whose square is finite too",
             cause="a run that diverged, or an empty cell",
         )
     return found

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tal.annotations.rows import VALUE, Row, number, parse_rows, to_unique_json
+from tal.annotations import files
+from tal.annotations.rows import VALUE, Row, number, parse_rows
 from tal.errors import AnnotationError
 
 _VALUE_NAMES = ("values", "predictions", "progress", "frames", "num_frames", "length", VALUE)
@@ -49,7 +50,7 @@ def parse_trajectories(content: bytes, path: Path | str, *, truth: bool = False)
         AnnotationError: not readable as one of these, or a value that is no number.
     """
     if content.lstrip()[:1] == b"{" and b'"frames"' in content and b'"frame_id"' in content:
-        return [_demonstration(to_unique_json(content, path), Path(path))]
+        return [_demonstration(files.to_unique_json(content, path), Path(path))]
     rows = parse_rows(content, path)
     if not all("eval_episode" in row.cells for row in rows):
         return [_own(row) for row in rows]

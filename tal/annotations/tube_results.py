@@ -98,7 +98,7 @@ def parse_results(
     if pickles.looks_like_pickle(content):
         return _from_pickle(pickles.parse_pickle(content, path), str(path), videos, classes)
     if files.looks_like_json(content):
-        return _from_json(files.to_json(content, path), str(path))
+        return _from_json(files.to_unique_json(content, path), str(path))
     return _from_csv(files.to_text(content, path), str(path))
 
 
@@ -123,7 +123,7 @@ def _columns(reader: Iterable[list[str]], header: Sequence[str], source: str) ->
     videos: dict[str, int] = {}
     labels: dict[str, int] = {}
     parts: list[list[Floats]] = []
-    filled = (row for row in reader if row)
+    filled = (row for row in reader if any(map(str.strip, row)))
     number = 2  # The header is row 1; empty lines do not count.
     while rows := list(islice(filled, _ROWS_AT_ONCE)):
         wrong = next((each for each in range(len(rows)) if len(rows[each]) != len(header)), None)

@@ -14,6 +14,7 @@ from tal.annotations.rows import Row, number, parse_rows
 from tal.errors import AnnotationError
 
 _IDS = ("sample_key",)
+SPLITS = ("easy", "medium", "hard")
 _NO_MATCH = (None, "None", "none", "null", "")
 _OPPOSITE = {"0": False, "0.0": False, "false": False, "none": False, "1": True, "1.0": True, "true": True}
 
@@ -79,9 +80,12 @@ def _sample(row: Row) -> Sample:
     if wrong:
         raise AnnotationError(f"{row.where}: an answer of {wrong[0]!r}", expected='"a", "b", "c" or null')
     allowed = row.cells.get("n_differences_open_prediction")
+    split = row.needed(("split", "subset"))
+    if not isinstance(split, str):
+        raise AnnotationError(f"{row.where}: a split of {split!r:.60}", expected=", ".join(SPLITS))
     return Sample(
         key=row.id,
-        split=str(row.first(("split", "subset")) or ""),
+        split=split,
         answers={str(key): value for key, value in answers.items() if value is not None},
         allowed=None if allowed is None else round(number(allowed, f"{row.where}: n_differences_open_prediction")),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tal.annotations import files
-from tal.annotations.rows import number, parse_rows, to_unique_json
+from tal.annotations.rows import number, parse_rows
 from tal.errors import AnnotationError
 
 AVERAGE = "Avg"
@@ -41,7 +41,7 @@ def parse_scores(content: bytes, path: Path | str) -> Scores:
     """
     found: Scores = {}
     if files.looks_like_json(content):
-        data = to_unique_json(content, path)
+        data = files.to_unique_json(content, path)
         _check_nested(data, path)
         entries = [
             (str(model), str(adaptation), str(dataset), score, f"{path}: {model}, {adaptation}, {dataset}")

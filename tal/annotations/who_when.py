@@ -66,7 +66,7 @@ def parse(content: bytes, path: Path | str) -> Events:
     reader = csv.reader(io.StringIO(text, newline=None))
     try:
         header = [cell.strip().lower() for cell in next(reader)]
-        rows = [(reader.line_num, row) for row in reader if row]
+        rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
         raise AnnotationError(f"{path}: line {reader.line_num} is no CSV: {error}") from None
     names = [_COLOURED.sub(r"\1", name) if _COLOURED.fullmatch(name) else name for name in header]
@@ -96,9 +96,9 @@ def parse(content: bytes, path: Path | str) -> Events:
 
 def _frame(cell: str | None, where: str) -> int:
     try:
-        return int(cell or "")
-    except ValueError:
-        raise AnnotationError(f"{where}: frame is {cell!r}", expected="a whole number") from None
+        return int(np.int64(int(cell or "")))
+    except (ValueError, OverflowError):
+        raise AnnotationError(f"{where}: frame is {cell!r:.60}", expected="a whole number") from None
 
 
 def video_of(path: Path) -> str:

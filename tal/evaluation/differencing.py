@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal.annotations import viddiff
-from tal.annotations.viddiff import Match, Sample, Statement
+from tal.annotations.viddiff import SPLITS, Match, Sample, Statement
 from tal.datasets.kinds.differencing import DifferencingProtocol
 from tal.errors import AnnotationError, ConfigError
 from tal.evaluation.by_video import REPEATED, evaluation, read, shared
@@ -18,8 +18,6 @@ from tal.evaluation.tally import Tally
 from tal.metrics.differencing import CODES, NO_ANSWER, OTHER_ANSWER, chance_p_value, difference_scores, flipped
 
 Ints = NDArray[np.int64]
-
-SPLITS = ("easy", "medium", "hard")
 
 
 def run(
@@ -167,8 +165,10 @@ def _scores(
     """(metrics, the same per split, number of statements judged); the mean is over splits, each weighing alike."""
     splits = sorted({each.split for each in truth.values()}, key=lambda name: (*SPLITS, name).index(name))
     name = "accuracy" if protocol.mode == "closed" else "recall"
+    if protocol.subset is None and set(splits) != set(SPLITS):
+        tally.warn(f"the mean is over the splits {', '.join(splits)}; the benchmark has {', '.join(SPLITS)}")
     per_split: dict[str, dict[str, float]] = {}
-    right = count = 0
+    right = count = unanswered = 0
     for split in splits:
         keys = [(key, each) for key, sample in truth.items() if sample.split == split for each in sample.answers]
         found = difference_scores(
@@ -179,6 +179,7 @@ def _scores(
             continue
         tally.exclude("no discernible difference", len(keys) - found.count)
         right, count = right + found.right, count + found.count
+        unanswered += round(found.no_match * found.count)
         values = {name: found.accuracy, "p-value": chance_p_value(found.right, found.count)}
         if protocol.mode == "open":
             values = {
@@ -196,6 +197,8 @@ def _scores(
         if each not in ("ground_truth", "p-value")
     }
     if protocol.mode == "closed":
+        if unanswered:
+            tally.warn(f"{unanswered} of {count} statements have no answer: they are wrong")
         metrics["p-value"] = chance_p_value(right, count)
     if len(per_split) > 1:
         metrics |= {

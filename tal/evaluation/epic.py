@@ -73,7 +73,7 @@ def read_tasks(
     if not isinstance(predictions, Path | str):
         return dict(predictions), "predictions"
     source, content = str(predictions), inputs.read(predictions)
-    data = files.to_json(content, predictions) if files.looks_like_json(content) else None
+    data = files.to_unique_json(content, predictions) if files.looks_like_json(content) else None
     tables = {} if data is None else epic.parse_results(data, source)
     if protocol.task is not None:
         table = tables.get(protocol.task) or parse_table(content, predictions)

@@ -56,6 +56,7 @@ def run(
     _check(annotations, records, subset, named, source)
     if isinstance(found, FrameScores):
         columns = class_columns(protocol, annotations, found, source, inputs)
+        tally.drop("frame that stands more than once (its last row is taken)", found.repeated)
         scores, labels = rows_of_scores(protocol, annotations, records, found, columns, tally)
     else:
         scores, labels = rows_of_segments(protocol, annotations, records, found, source, tally)
@@ -70,7 +71,7 @@ def run(
     if protocol.class_count not in (None, len(annotations.classes)):
         tally.warn(f"{len(annotations.classes)} classes are annotated, the benchmark has {protocol.class_count}")
     precision = frames.frame_average_precision(scores, labels, ties=protocol.equal_scores)
-    rows = sum(map(len, found.scores.values())) if isinstance(found, FrameScores) else len(found)
+    rows = len(found)
     counts = tally.counts(
         videos=records,
         with_predictions=named,

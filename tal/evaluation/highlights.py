@@ -22,6 +22,9 @@ from tal.metrics.moments import Windows
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_LONGEST_S = 1e6
+"""No video lasts longer."""
+
 
 def run(
     protocol: HighlightsProtocol, annotations: Annotations | Path | str, predictions: Predictions, inputs: Inputs
@@ -149,25 +152,29 @@ def _highlight_metrics(protocol: HighlightsProtocol, answers: Answers, source: s
 def _saliency_table(asked: Sequence[Asked], clip_s: float, source: str) -> tuple[Floats, Ints]:
     """((A, Q, C) annotators' scores, 0 for clips that are not relevant; (Q,) clips of each query's video)."""
     for each in asked:
-        if each.duration_s is None:
-            raise AnnotationError(f"{source}: {each.name} has no duration", expected="one, to count the video's clips")
+        if each.duration_s is None or not 0 < each.duration_s < _LONGEST_S:
+            given = "no duration" if each.duration_s is None else f"a duration of {each.duration_s:g} s"
+            raise AnnotationError(
+                f"{source}: {each.name} has {given}",
+                expected="a duration in seconds, to count the video's clips",
+            )
     clip_count = np.array([int((each.duration_s or 0) / clip_s) for each in asked], np.int64)
     annotators = max(len(scores) for each in asked for scores in each.moment.saliency)
     table = np.zeros((annotators, len(asked), int(clip_count.max())))
     for query, each in enumerate(asked):
-        clips = np.array(each.moment.clips, np.int64)
-        if not len(clips):
+        clips = each.moment.clips
+        if not clips:
             continue
-        if clips.min() < 0 or clips.max() >= clip_count[query]:
+        if min(clips) < 0 or max(clips) >= clip_count[query]:
             raise AnnotationError(
-                f"{source}: {each.name} has clips {clips.min()} to {clips.max()}, its video {clip_count[query]}",
+                f"{source}: {each.name} has clips {min(clips)} to {max(clips)}, its video {clip_count[query]}",
                 expected=f"clips of {clip_s:g} s, numbered from 0",
                 cause="a duration that is too short",
             )
         scores = np.array(each.moment.saliency)
         if scores.shape[1] != annotators:
             raise AnnotationError(f"{source}: {each.name} has {scores.shape[1]} annotators, others {annotators}")
-        table[:, query, clips] = scores.T
+        table[:, query, list(clips)] = scores.T
     return table, clip_count
 
 

@@ -141,6 +141,9 @@ class _Joining:
         )
         kept = rows.label >= 0
         self.tally.exclude("label unknown or missing", int((~kept).sum()))
+        placed = np.isfinite(rows.start_s) & np.isfinite(rows.end_s)
+        self.tally.exclude("start or end missing", int((kept & ~placed).sum()))
+        kept &= placed
         for name, reason in self.protocol.excluded_classes:
             if name in self.annotations.classes:
                 of_class = rows.label == self.annotations.classes.index(name)

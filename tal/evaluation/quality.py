@@ -169,7 +169,7 @@ def _numeric(rows: Sequence[Row]) -> list[str]:
 def _is_number(value: Any) -> bool:
     try:
         return not isinstance(value, bool) and float(value) is not None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 

@@ -245,7 +245,7 @@ def truth_windows(asked: Sequence[Asked], source: str) -> Windows:
         AnnotationError: a query without spans, or a span without a time.
     """
     for each in asked:
-        if not each.moment.spans_s or any(math.isnan(time) for span in each.moment.spans_s for time in span):
+        if not each.moment.spans_s or not all(math.isfinite(time) for span in each.moment.spans_s for time in span):
             raise AnnotationError(
                 f"{source}: {each.name} has {'a time missing' if each.moment.spans_s else 'no window'}",
                 expected="start and end of at least one window per query",

@@ -108,6 +108,9 @@ def _scored(truth: Events, found: Events | None, protocol: WhoWhenProtocol, vide
         )
     if lacking:
         tally.warn(f"video {video!r}: no column for balls {', '.join(lacking)}; their cells count as wrong")
+    early = int((~truth.present.all(axis=1)).sum())
+    if early:
+        tally.warn(f"video {video!r}: {early} rows of the labels end early; nobody holds the balls that they lack")
     if np.any(np.diff(found.frame) < 0) or np.any(np.diff(truth.frame) < 0):
         tally.warn(f"video {video!r}: frames go back; rows are matched in the files' order, as the referee does")
     holder, present = found.of_balls(truth.balls)

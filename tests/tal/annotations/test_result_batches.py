@@ -90,6 +90,6 @@ def test_a_file_that_does_not_fit_into_memory(tmp_path, monkeypatch):
 
     path = tmp_path / "p.json"
     path.write_text('{"results": {}}')
-    monkeypatch.setattr(results.files, "to_json", full)
+    monkeypatch.setattr(results.files, "to_unique_json", full)
     with pytest.raises(AnnotationError, match="do not fit into this machine's memory"):
         results.read_table(path)

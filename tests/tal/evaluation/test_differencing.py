@@ -156,7 +156,9 @@ def test_unusable_truth_is_refused(tmp_path):
     for content, told in [
         ({"s0": {"0": "a"}}, "no sample of VidDiffBench"),
         ([{"sample_key": "s0", "differences_gt": {"0": "left"}}], "an answer of 'left'"),
-        ([{"sample_key": "s0", "differences_gt": {"0": "c"}}], "no difference whose answer"),
+        ([{"sample_key": "s0", "split": "easy", "differences_gt": {"0": "c"}}], "no difference whose answer"),
+        ([{"sample_key": "s0", "differences_gt": {"0": "a"}}], "has no split"),
+        ([SAMPLES[0] | {"split": 3}], "a split of 3"),
         ([SAMPLES[0], SAMPLES[0]], "stands twice"),
         ([SAMPLES[0] | {"n_differences_open_prediction": float("nan")}], "finite number"),
     ]:

@@ -188,6 +188,11 @@ def test_windows_after_the_tenth_are_not_looked_at(tmp_path):
     [
         ({"relevant_clip_ids": [20]}, "has clips 20 to 20, its video 20"),
         ({"duration": None}, "has no duration"),
+        ({"duration": float("nan")}, "has a duration of nan s"),
+        ({"duration": 1e308}, "has a duration of 1e"),
+        ({"relevant_clip_ids": [0.5]}, "are no numbers"),
+        ({"relevant_clip_ids": [10**400]}, "its video 20"),
+        ({"saliency_scores": [[4, 4, float("nan")]]}, "NaN or infinity"),
         ({"saliency_scores": [[4, 4]]}, "2 annotators, others 3"),
         ({"relevant_windows": []}, "has no window"),
     ],
