@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from tal.atomic import write_text
+from tal.atomic import refuse_overwriting, write_text
 from tal.diagnosis.result import Diagnosis
 from tal.diagnosis.run import diagnose as diagnose_protocol
 from tal.diagnosis.side import diagnosable
@@ -52,6 +52,9 @@ def diagnose(
         buckets: Of length, coverage and instances: DETAD's for thumos14 or activitynet, or quantiles; auto takes
             the protocol's own where it has some that fit.
     """
+    pages = [path for path in (html, out and out / _PAGE) if path is not None]
+    texts = [Path(path) for path in (json, out and out / _JSON) if path not in (None, "-")]
+    refuse_overwriting([*pages, *texts], [annotations, predictions, against])
     result = diagnose_protocol(
         protocol,
         annotations,
@@ -62,8 +65,6 @@ def diagnose(
         buckets=buckets,
         **options,
     )
-    pages = [path for path in (html, out and out / _PAGE) if path is not None]
-    texts = [Path(path) for path in (json, out and out / _JSON) if path not in (None, "-")]
     for page in pages:
         _write_page(page, result)
     for path in texts:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tal.atomic import write_text
+from tal.atomic import refuse_overwriting, write_text
 from tal.evaluation import evaluate as evaluate_protocol
 from tal.pipelines.evaluation_tables import show
 from tal.pipelines.protocol_words import run_with_protocol
@@ -35,6 +35,9 @@ def evaluate(
         per_class: Print the table of classes too.
         json: Also write everything as JSON to this file; - writes it to standard output instead of the table.
     """
+    if json is not None and json != "-":
+        further = [value for value in options.values() if isinstance(value, Path)]
+        refuse_overwriting([json], [annotations, predictions, *further])
     result = evaluate_protocol(protocol, annotations, predictions, **options)
     text = as_json(result.as_dict())
     if json == "-":

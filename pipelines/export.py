@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from tal.atomic import refuse_overwriting
 from tal.errors import AnnotationError, ConfigError
 from tal.pipelines.export_media import find_media
 from tal.pipelines.export_sources import Material, read_material
@@ -71,11 +72,11 @@ def export(
     if target.per_video:
         left_out = 0
         for path, video, rows in _files(target, to, material, out):
-            _refuse_overwriting([path], source)
+            refuse_overwriting([path], [source])
             left_out += target.write(path, material, options, video, rows)
     else:
         out = _file(to, target, out, source)
-        _refuse_overwriting(target.files(out), source)
+        refuse_overwriting(target.files(out), [source])
         left_out = target.write(out, material, options)
     _tell(material, target, out, left_out)
     return 0
@@ -128,12 +129,6 @@ def _files(target: Target, name: str, material: Material, out: Path) -> Iterator
         raise ConfigError(f"{out} is a file", expected=f"a folder, or a file that ends in {target.suffix}")
     for video, rows in results.items():
         yield out / f"{safe_name(video, dots=True)}{target.suffix}", video, rows
-
-
-def _refuse_overwriting(files: list[Path], source: Path) -> None:
-    for path in files:
-        if path.exists() and path.samefile(source):
-            raise ConfigError(f"{path} is the file that is read", expected="another file to write")
 
 
 def _tell(material: Material, target: Target, out: Path, left_out: int) -> None:

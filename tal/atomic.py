@@ -2,11 +2,13 @@
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
+
+from tal.errors import ConfigError
 
 TEMPORARY = ".tmp-"
 """How temporary files begin; what a killed process left of them may be deleted."""
@@ -49,6 +51,18 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text; line ends stay as they are."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def refuse_overwriting(targets: Iterable[Path | str], sources: Iterable[Path | str | None]) -> None:
+    """Call it before anything is read: a slip of names must not cost a file of annotations or predictions.
+
+    Raises:
+        ConfigError: one of the files to write is one of those that are read.
+    """
+    read = [Path(source) for source in sources if source is not None and Path(source).exists()]
+    for path in map(Path, targets):
+        if path.exists() and any(path.samefile(source) for source in read):
+            raise ConfigError(f"{path} is a file that is read", expected="another file to write")
 
 
 def _sync(path: Path) -> None:

@@ -1,6 +1,7 @@
 """The command: its table, its json, its exit codes."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +54,12 @@ def test_misuse_is_one_message_and_exit_code_2(files, words, capsys):
     told = capsys.readouterr().err
     assert told.startswith("tal: ")
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("command", ["evaluate", "diagnose"])
+def test_the_files_that_are_read_are_not_written(command, files, capsys):
+    for file in files[1::2]:
+        before = Path(file).read_text()
+        assert main([command, "generic", *files, "--json", file]) == 2
+        assert "is a file that is read" in capsys.readouterr().err
+        assert Path(file).read_text() == before

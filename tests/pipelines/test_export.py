@@ -370,8 +370,8 @@ def test_misuse(predictions, annotations, tmp_path, capsys):
         return capsys.readouterr().err
 
     assert "holds 2 videos" in told(predictions, tmp_path / "x.srt", "--to", "srt")
-    assert "the file that is read" in told(predictions, predictions, "--to", "activitynet")
-    assert "the file that is read" in told(predictions, tmp_path, "--to", "activitynet")
+    assert "is a file that is read" in told(predictions, predictions, "--to", "activitynet")
+    assert "is a file that is read" in told(predictions, tmp_path, "--to", "activitynet")
     assert "no video zz" in told(predictions, tmp_path / "x", "--to", "csv", "--videos", "zz")
     assert "threshold nan" in told(predictions, tmp_path / "x", "--to", "csv", "--threshold", "nan")
     assert "top 0" in told(predictions, tmp_path / "x", "--to", "csv", "--top", "0")

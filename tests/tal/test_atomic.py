@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from tal.atomic import replacing, write_text
+from tal.atomic import refuse_overwriting, replacing, write_text
+from tal.errors import ConfigError
 
 
 def _stopped_half_way(path):
@@ -48,3 +49,13 @@ def test_a_pipe_stays_a_pipe(tmp_path):
     assert received == ["text"]
     assert path.is_fifo()
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_read_is_not_written(tmp_path):
+    source, link = tmp_path / "a.json", tmp_path / "b.json"
+    source.write_text("{}")
+    link.symlink_to(source)
+    refuse_overwriting([tmp_path / "new.json"], [source, None])
+    for target in (source, link, f"{tmp_path}/./a.json"):
+        with pytest.raises(ConfigError, match="is a file that is read"):
+            refuse_overwriting([target], [tmp_path / "missing", source])
