@@ -4,7 +4,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -74,6 +74,7 @@ class DecodeSettings:
         patience: How many times its own duration, and that of two seconds more, a decoder may keep us waiting.
         isolate: Decode in processes that can be ended; a GPU decodes in threads all the same.
         retry_failed: Decode also what is recorded as failed.
+        threads: Of each decoder on the CPU; None: one where several work at once, and else one per core.
     """
 
     resize: Resize
@@ -83,13 +84,14 @@ class DecodeSettings:
     patience: float = PATIENCE
     isolate: bool = True
     retry_failed: bool = False
+    threads: int | None = None
 
 
 class BackgroundDecoder:
     """Decodes videos while the caller does something else. `busy_s` sums the time in which decoders worked.
 
     Args:
-        videos: id -> path.
+        videos: (id, path); the next one is asked for when a decoder is free.
         settings: How.
         state: Where a video stands; asked right before it would be decoded.
         workers: Videos decoded at once.
@@ -97,7 +99,7 @@ class BackgroundDecoder:
 
     def __init__(
         self,
-        videos: Mapping[str, Path],
+        videos: Iterable[tuple[str, Path]],
         settings: DecodeSettings,
         *,
         state: Callable[[str, Path], State],
@@ -109,7 +111,7 @@ class BackgroundDecoder:
         self._usable = _usable() if settings.decoder == "auto" else {settings.decoder}
         self._queue: queue.Queue[Chunk | Ended | None] = queue.Queue(_QUEUE_CHUNKS * workers)
         self._stop = threading.Event()
-        self._left = iter(videos.items())
+        self._left = iter(videos)
         self._lock = threading.Lock()
         self._processes = [WorkerProcess(memory_bytes=memory_limit(workers)) for _ in range(workers)]
         self._pool = ThreadPoolExecutor(workers, "decode")
@@ -229,7 +231,7 @@ class BackgroundDecoder:
     def _opened(self, path: Path, attempt: Attempt, process: WorkerProcess) -> VideoReader:
         """The reader, in a process where there can be one and frames do not stay on a GPU."""
         settings = self._settings
-        threads = 1 if self.workers > 1 else 0
+        threads = (1 if self.workers > 1 else 0) if settings.threads is None else settings.threads
         if self._isolate and attempt.device == "cpu":
             try:
                 return RemoteReader(

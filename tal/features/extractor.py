@@ -6,7 +6,7 @@ the sampled frames from i * stride_frames on, clip_frames of them: it spans [i *
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -125,8 +125,8 @@ def extract(
     """
     spec = backbone.spec
     stores = {spec.outputs[0]: store} if isinstance(store, FeatureStore) else dict(store)
-    _check_stores(stores, spec)
-    batcher = _batcher(backbone, batch_clips)
+    check_stores(stores, spec)
+    batcher = clip_batcher(backbone, batch_clips)
     settings = DecodeSettings(
         resize=spec.resize,
         fps=sampling_fps(spec),
@@ -137,9 +137,9 @@ def extract(
         retry_failed=retry_failed,
     )
     workers = max(1, min(decoders, len(videos)))
-    source = BackgroundDecoder(videos, settings, state=partial(_state, stores), workers=workers)
+    source = BackgroundDecoder(videos.items(), settings, state=partial(joint_state, stores), workers=workers)
     writer = Writer(stores, partial(snippet_grid, spec))
-    run = _Run(batcher, writer, stores)
+    run = Run(batcher, writer, stores)
     summary = run.summary
     summary.decoders, summary.device = workers, settings.device.type
     began = time.monotonic()
@@ -172,7 +172,7 @@ def stream_video(
         VideoError: the video cannot be opened or decoded.
     """
     spec, name = backbone.spec, path.stem if video is None else video
-    batcher = _batcher(backbone, batch_clips)
+    batcher = clip_batcher(backbone, batch_clips)
     first = 0
 
     def ready() -> Iterator[VideoFeatures]:
@@ -211,12 +211,18 @@ def snippet_grid(spec: BackboneSpec, count: int) -> SnippetGrid:
     return SnippetGrid(stride_s=spec.stride_s, window_s=spec.window_s, count=count)
 
 
-def _batcher(backbone: Backbone, batch_clips: int | None) -> ClipBatcher:
+def clip_batcher(backbone: Backbone, batch_clips: int | None) -> ClipBatcher:
+    """Batches of so many clips, or of a number that suits the backbone's device."""
     device = str(next(backbone.parameters()).device)
     return ClipBatcher(backbone, default_batch_clips(backbone.spec, device) if batch_clips is None else batch_clips)
 
 
-def _check_stores(stores: Mapping[str, FeatureStore], spec: BackboneSpec) -> None:
+def check_stores(stores: Mapping[str, FeatureStore], spec: BackboneSpec) -> None:
+    """Refuse stores that are not those of the backbone.
+
+    Raises:
+        FeatureError: with the differences.
+    """
     if set(stores) != set(spec.outputs):
         raise FeatureError(
             f"stores of {', '.join(sorted(stores))} for a backbone that gives {', '.join(sorted(spec.outputs))}",
@@ -234,7 +240,7 @@ def _check_stores(stores: Mapping[str, FeatureStore], spec: BackboneSpec) -> Non
 _FIRST_OF: tuple[State, ...] = ("replaced", "damaged", "failed", "new", "done")
 
 
-def _state(stores: Mapping[str, FeatureStore], video: str, path: Path) -> State:
+def joint_state(stores: Mapping[str, FeatureStore], video: str, path: Path) -> State:
     """Where a video stands: done when it is in every store."""
     states = {store.state(video, path) for store in stores.values()}
     return next(state for state in _FIRST_OF if state in states)
@@ -252,15 +258,15 @@ class _Open:
     state: State = "new"
 
 
-class _Run:
-    """The bookkeeping of one call of `extract`."""
+class Run:
+    """The bookkeeping of one call of `extract`: what decoders give goes through the network to the writer."""
 
     def __init__(self, batcher: ClipBatcher, writer: Writer, stores: Mapping[str, FeatureStore]) -> None:
         self._batcher, self._writer, self._stores = batcher, writer, stores
         self._open: dict[Key, _Open] = {}
         self.summary = Summary()
 
-    def videos(self, decoder: BackgroundDecoder) -> Iterator[str]:
+    def videos(self, decoder: Iterable[Chunk | Ended]) -> Iterator[str]:
         """Ids as they are through, done, skipped or failed."""
         for item in decoder:
             if isinstance(item, Chunk):
@@ -277,12 +283,12 @@ class _Run:
     def _feed(self, chunk: Chunk) -> None:
         key = chunk.video, chunk.attempt
         if key not in self._open:
-            self._forget(chunk.video)
+            self.forget(chunk.video)
             self._open[key] = _Open(source=chunk.source, duration_s=chunk.info.duration_s)
         self._batcher.feed(key, chunk.frames.here())
 
-    def _forget(self, video: str) -> None:
-        """Drop what an attempt before gave."""
+    def forget(self, video: str) -> None:
+        """Drop what an attempt before gave, or one that comes to nothing."""
         for key in [key for key in self._open if key[0] == video]:
             del self._open[key]
             self._batcher.drop(key)
@@ -298,7 +304,7 @@ class _Run:
             self.summary.failed.extend([failure for failure in known if failure is not None][:1])
             yield item.video
         elif item.failure is not None:
-            self._forget(item.video)
+            self.forget(item.video)
             self._writer.fail(item.video, *item.failure, item.source)
         elif key in self._open:
             video = self._open[key]
