@@ -15,6 +15,7 @@ from tal.report.diagnosis_words import (
     ORACLE_NAMES,
     bucket_range,
     p_value,
+    short_range,
 )
 
 _CLASS_ROWS = 24
@@ -154,12 +155,12 @@ def sensitivity(result: Diagnosis) -> str:
 def _bucket_figure(each: Characteristic, what: str, overall_value: float) -> str:
     ranges = [bucket_range(each.name, bucket, first=number == 0) for number, bucket in enumerate(each.buckets)]
     values = [bucket.mAP_N if what == "mAP_N" else bucket.not_found for bucket in each.buckets]
-    names = [(bucket.name, limits) for bucket, limits in zip(each.buckets, ranges, strict=True)]
+    names = [(bucket.name, short_range(limits)) for bucket, limits in zip(each.buckets, ranges, strict=True)]
     hints = [f"{limits}: {bucket.instances} instances" for bucket, limits in zip(each.buckets, ranges, strict=True)]
     outside = f" {each.outside} instances are in no bucket: not known, or outside." if each.outside else ""
     counts = ", ".join(str(bucket.instances) for bucket in each.buckets)
     return _figure(
-        f"{what} by {each.name} ({each.about})",
+        f"{what} by {each.name}",
         plots.bars(
             names,
             values,
@@ -168,7 +169,7 @@ def _bucket_figure(each: Characteristic, what: str, overall_value: float) -> str
             overall=overall_value,
             hints=hints,
         ),
-        f"{BUCKETS_OF[each.scheme]}; instances: {counts}.{outside}",
+        f"{each.about[:1].upper()}{each.about[1:]}; {BUCKETS_OF[each.scheme]}; instances: {counts}.{outside}",
     )
 
 

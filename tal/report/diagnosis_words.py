@@ -62,6 +62,13 @@ def bucket_range(characteristic: str, bucket: Bucket, *, first: bool) -> str:
     return f"up to {high_text}" if first else f"{low_text} to {high_text}"
 
 
+def short_range(limits: str) -> str:
+    """What `bucket_range` says, for the narrow place under a bar: "≤ 3", "3–6", "> 18", "81 +"."""
+    for long, short in (("up to ", "≤ "), ("over ", "> "), (" or more", " +"), (" to ", "–")):
+        limits = limits.replace(long, short)
+    return limits
+
+
 def _plain(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
