@@ -1,6 +1,8 @@
 """Features that are appended as they come."""
 
+import multiprocessing
 import os
+import resource
 import tracemalloc
 
 import numpy as np
@@ -115,6 +117,27 @@ def test_a_file_that_changes_meanwhile_has_no_features_yet(store, tmp_path):
     with store.writing("v") as rows:
         rows.append(np.ones((2, 3)))
         assert commit(rows, 2, source=source)  # what was read is gone, but was whole
+
+
+def test_what_the_system_refuses_to_write_leaves_nothing(store):
+    """In a process of its own, in which files may not grow beyond 40 KB."""
+
+    def write():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000,) * 2)
+        store.write("small", np.ones((2, 3)), grid(2), duration_s=0.4, source={})
+        try:
+            store.write("large", np.ones((5000, 3)), grid(5000), duration_s=1000.0, source={})
+        except WriteError as error:
+            os._exit(7 if "cannot be written: File too large" in str(error) else 8)
+        os._exit(9)
+
+    process = multiprocessing.get_context("fork").Process(target=write)
+    process.start()
+    process.join()
+    assert process.exitcode == 7
+    assert {path.name for path in store.folder.iterdir()} == {"spec.json", ".lock", "small.json", "small.npy"}
+    store.write("large", np.ones((5000, 3)), grid(5000), duration_s=1000.0, source={})
+    assert store.ids() == ["large", "small"]
 
 
 def test_a_folder_that_is_gone_is_one_clear_error(store):
