@@ -32,7 +32,8 @@ def extract(
     dtype: Literal["float16", "float32"] = "float16",
     resize_mode: Literal["fast", "reference"] = "fast",
     decoders: int | None = None,
-    decoder: Literal["pyav", "torchcodec", "decord"] = "pyav",
+    decoder: Literal["auto", "pyav", "torchcodec", "decord"] = "pyav",
+    patience: float = 30.0,
     retry_failed: bool = False,
 ) -> int:
     """Make features of videos and keep them in a store.
@@ -65,12 +66,15 @@ def extract(
         resize_mode: fast, or reference to resize exactly as the backbone's own preprocessing does, slower.
         decoders: Videos decoded at once; 1 beside a network on the CPU and 4 beside one on a GPU if not given.
         decoder: pyav; torchcodec, which beside a network on a GPU decodes there and leaves the frames there; decord.
-            The last two are extras; tal info tells which can be used here.
+            The last two are extras; tal info tells which can be used here. auto chooses for each video, and goes on
+            with the next where one fails.
+        patience: A video is given up when its decoder keeps us waiting for so many times its duration and two seconds.
         retry_failed: Try again what failed before.
     """
     named = read_inputs(inputs, videos=videos, rule=id, subset=subset or ())
     mine = named if shard is None else in_shard(named, shard)
-    decoder_version(decoder)  # Tells at once where it cannot be used.
+    if decoder != "auto":
+        decoder_version(decoder)  # Tells at once where it cannot be used.
     from tal.audio.base import AudioBackbone
     from tal.backbones import load_backbone
     from tal.device import choose_device
@@ -92,15 +96,17 @@ def extract(
             mine.videos, network, store, batch_examples=batch_clips, retry_failed=retry_failed, decoders=at_once
         )
     else:
-        store = FeatureStore.create(out, extractor.feature_spec(network.spec, dtype=dtype))
+        stores = extractor.create_stores(out, network.spec, dtype=dtype)
+        store = next(iter(stores.values()))
         summary = extractor.extract(
             mine.videos,
             network,
-            store,
+            stores,
             batch_clips=batch_clips,
             retry_failed=retry_failed,
             decoders=at_once,
             decoder=decoder,
+            patience=patience,
         )
     _record_missing(mine, store, summary, retry_failed)
     _tell_inputs(named, mine, shard)
@@ -136,10 +142,7 @@ def _tell(summary: Summary, out: Path) -> None:
     print(f"{out}: {', '.join(parts)}")
     if summary.done:
         rate = summary.video_s / max(summary.wall_s, 1e-9)
-        print(
-            f"{summary.video_s:.0f} s of video in {summary.wall_s:.1f} s, {rate:.1f} x real time; "
-            f"{summary.binding} binds"
-        )
+        print(f"{summary.video_s:.0f} s of video in {summary.wall_s:.1f} s, {rate:.1f} x real time; {summary.rates()}")
     for failure in sorted(summary.failed, key=lambda each: each.video):
         tries = f" ({failure.attempts} attempts)" if failure.attempts > 1 else ""
         print(f"  failed: {failure.video}: {failure.stage}: {failure.error}{tries}")

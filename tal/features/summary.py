@@ -62,8 +62,8 @@ class Summary:
         return "a GPU, a smaller backbone, or a longer --stride-s"
 
     def rates(self) -> str:
-        """The rates, what binds and what to do, in one line."""
-        return (
-            f"decoding {self.decode_rate:.1f}, network {self.network_rate:.1f} x real time each; "
-            f"{self.binding} binds: try {self.advice}"
-        )
+        """What binds, the rates, and what to do, in one line."""
+        told = f"{self.binding} binds"
+        if self.decode_s and self.network_s:
+            told += f" (decoding {self.decode_rate:.1f} x, the network {self.network_rate:.1f} x)"
+        return f"{told}; to go faster: {self.advice}"
