@@ -30,7 +30,8 @@ class DataSettings:
     Args:
         annotations: The annotation file.
         format: Its format; "auto" looks at the file.
-        features: Stream name -> where its features are. Streams of one video share one time grid.
+        features: Stream name -> where its features are. The first stream's time grid is the model's; streams on other
+            grids, such as sound, are interpolated to it.
         train_subsets: Splits to train on, as the file names them, whatever their case.
         validation_subsets: Splits to validate on; none: no validation, and thresholds from the training split.
         cleaning: What happens to faulty instances before training; validation is always scored as published.

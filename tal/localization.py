@@ -13,6 +13,7 @@ from tal.backbones import load_backbone, of_frames
 from tal.backbones.base import Backbone
 from tal.errors import FeatureError, TalError
 from tal.features import open_features
+from tal.features.align import on_one_grid
 from tal.features.base import FeatureSource, FeatureSpec, VideoFeatures
 from tal.features.extractor import feature_spec, stream_video
 from tal.methods.video_scores import check_covered, read_video_scores
@@ -236,6 +237,7 @@ class Localizer:
         loaded = {
             name: self.sources[name].load(video, duration_s=duration_s, fps=fps) for name in self.package.features
         }
+        loaded = on_one_grid(loaded)
         first = next(iter(loaded.values()))
         check_one_grid(video, {name: each.grid for name, each in loaded.items()})
         known_s = next((each.duration_s for each in loaded.values() if each.duration_s is not None), duration_s)

@@ -149,15 +149,25 @@ def check_one_grid(video: str, grids: Mapping[str, SnippetGrid], *, count: int |
     first = next(iter(grids.values()))
     shared = min(grid.count for grid in grids.values()) if count is None else count
     for name, grid in grids.items():
-        apart_s = np.abs(grid.to_seconds([0, shared]) - first.to_seconds([0, shared])).max()
-        if apart_s > first.stride_s:
+        if not in_step(first, grid, shared):
             raise GridError(
-                f"{video}: stream {name!r}, of stride {grid.stride_s:.4g} s, is {apart_s:.3g} s out of step "
+                f"{video}: stream {name!r}, of stride {grid.stride_s:.4g} s, is {_apart_s(first, grid, shared):.3g} s "
+                f"out of step "
                 f"with the first stream, of stride {first.stride_s:.4g} s",
                 expected="streams that share one time grid",
                 todo="extract them at one stride, or correct their layouts",
             )
     return shared
+
+
+def in_step(first: SnippetGrid, other: SnippetGrid, count: int) -> bool:
+    """Whether equal rows of both, up to `count`, stand for times within the first one's stride of each other."""
+    return _apart_s(first, other, count) <= first.stride_s
+
+
+def _apart_s(first: SnippetGrid, other: SnippetGrid, count: int) -> float:
+    """The largest distance between the centres of equal rows."""
+    return float(np.abs(other.to_seconds([0, count]) - first.to_seconds([0, count])).max())
 
 
 def _likely_cause(ratio: float) -> str:

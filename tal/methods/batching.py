@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tal.errors import FeatureError
+from tal.features.align import on_one_grid
 from tal.features.base import VideoFeatures
 from tal.methods.base import Batch, Inputs, Sample
 from tal.segments import Segments
@@ -27,7 +28,8 @@ def join_streams(
     """One video's streams as a sample, on the first stream's time grid.
 
     Streams that were extracted at one stride may differ by a few rows at the end; the rows beyond the shortest are
-    left out. Windows may differ (a slow and a fast network), as long as equal rows stand for about equal times.
+    left out. Windows may differ (a slow and a fast network), as long as equal rows stand for about equal times; a
+    stream on another grid is interpolated to the first one's (`on_one_grid`).
 
     Args:
         features: Stream name -> the video's features.
@@ -36,8 +38,9 @@ def join_streams(
         video_scores: (K,) from an external classifier.
 
     Raises:
-        GridError: streams of different strides, or out of step by more than a stride.
+        GridError: streams that end at different times.
     """
+    features = on_one_grid(features)
     first = next(iter(features.values()))
     count = check_one_grid(first.video, {name: each.grid for name, each in features.items()})
     known_s = next((each.duration_s for each in features.values() if each.duration_s is not None), first.grid.end_s)

@@ -141,6 +141,20 @@ def test_streams_are_joined_on_the_shortest():
     assert sample.streams["slow"].dtype == torch.float32
 
 
-def test_streams_out_of_step_are_refused():
-    with pytest.raises(GridError, match="out of step"):
-        join_streams({"slow": _features(20, 0.4), "fast": _features(40, 0.2)})
+def test_a_stream_on_another_grid_is_interpolated_to_the_first_one_s():
+    fast = _features(41, 0.2)
+    fast = replace(fast, features=np.repeat(fast.grid.centers_s[:, None], 2, axis=1).astype(np.float32))
+    slow = _features(20, 0.4, window_s=0.8)
+    sample = join_streams({"slow": slow, "fast": fast})
+    assert sample.grid == slow.grid
+    inside = np.clip(slow.grid.centers_s, fast.grid.centers_s[0], fast.grid.centers_s[-1])
+    np.testing.assert_allclose(sample.streams["fast"].numpy(), np.repeat(inside[:, None], 2, axis=1), atol=1e-5)
+    back = join_streams({"fast": fast, "slow": slow})
+    assert back.grid == fast.grid
+    assert back.streams["slow"].shape == (41, 2)
+
+
+def test_streams_that_end_elsewhere_are_refused():
+    with pytest.raises(GridError, match="out of step") as caught:
+        join_streams({"slow": _features(200, 0.4), "fast": _features(200, 0.2)})
+    assert "2 times" in str(caught.value)
