@@ -20,13 +20,15 @@ def steps(first: float, last: float, count: int) -> tuple[float, ...]:
 
 
 def check_thresholds(kind: str, values: tuple[float, ...]) -> None:
-    """Refuse thresholds that no overlap reaches, or every one.
+    """Refuse thresholds that no overlap reaches, or every one, and those that a mean would count twice.
 
     Raises:
-        ConfigError: none, or one outside (0, 1].
+        ConfigError: none, one outside (0, 1], or one twice.
     """
     if not values or not all(0 < value <= 1 for value in values):
         raise ConfigError(f"{kind} thresholds {values}", expected="at least one, each above 0 and at most 1")
+    if len(set(values)) < len(values):
+        raise ConfigError(f"{kind} thresholds {values}", expected="each once: a mean would count it twice")
 
 
 @dataclass(frozen=True, kw_only=True)

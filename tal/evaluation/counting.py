@@ -12,7 +12,7 @@ from tal.annotations.records import Annotations
 from tal.annotations.rows import VALUE, Row, number, parse_rows
 from tal.annotations.subsets import in_subset
 from tal.datasets.kinds.counting import CountingProtocol
-from tal.errors import AnnotationError
+from tal.errors import AnnotationError, ConfigError
 from tal.evaluation.by_video import evaluation, in_split, latest, once, read, shared
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.result import Evaluation
@@ -50,6 +50,11 @@ def run(
     Raises:
         TalError: files that cannot be read, counts that are no numbers or negative truth, no video in common.
     """
+    if protocol.truth == "density" and protocol.frames is None:
+        raise ConfigError(
+            "the density of RepCount's cycles without the videos' numbers of frames",
+            todo="give them with --frames FILE",
+        )
     tally = Tally()
     truth = _truth(protocol, annotations, inputs, tally)
     source = str(predictions) if isinstance(predictions, Path | str) else "predictions"
@@ -113,6 +118,8 @@ def _truth(protocol: CountingProtocol, annotations: Any, inputs: Inputs, tally: 
             found = _of_rows(once(parse_rows(content, annotations)), protocol, source)
     else:
         source = "annotations"
+        if protocol.truth == "density":
+            raise AnnotationError("counts at hand", expected="RepCount's CSV: cycles in frames, for the density")
         found = {video: _Truth(count=number(value, f"video {video!r}")) for video, value in annotations.items()}
     negative = [video for video, each in found.items() if each.count < 0]
     if negative:
@@ -167,6 +174,11 @@ def _of_rows(rows: Mapping[str, Row], protocol: CountingProtocol, source: str) -
         if isinstance(row.cells.get("annotations"), list):
             segments = row.cells["annotations"]  # An empty list is a count too.
         if isinstance(segments, list) and (protocol.truth == "cycles" or column in (None, segments)):
+            if not all(isinstance(each, dict) or (isinstance(each, list) and len(each) == 2) for each in segments):
+                raise AnnotationError(
+                    f"{row.where}: {segments!r:.80} holds no cycles",
+                    expected='a number, or [{"segment": [start, end]}]',
+                )
             labels = [str(each.get("label", "")) for each in segments if isinstance(each, dict)]
             found[video] = _Truth(count=len(segments), action=_only(labels))
         else:
@@ -190,6 +202,12 @@ def _predictions(protocol: CountingProtocol, predictions: Any, inputs: Inputs, t
                 cause="the two files were exchanged",
             )
         rows = latest(parse_rows(content, predictions), tally)
+        if protocol.min_score is not None and all(_segments(row) is None for row in rows.values()):
+            raise ConfigError(
+                f"a min_score of {protocol.min_score:g}, and counts instead of segments with scores",
+                expected="ActivityNet results",
+                todo="leave min_score out",
+            )
         return {video: _count(row, protocol.min_score) for video, row in rows.items()}
     return {
         video: _above(value.score.tolist(), protocol.min_score)
@@ -202,8 +220,8 @@ def _predictions(protocol: CountingProtocol, predictions: Any, inputs: Inputs, t
 def _count(row: Row, min_score: float | None) -> float:
     if "annotations" in row.cells:
         raise AnnotationError(f"{row.where}: annotations, not predictions", cause="the two files were exchanged")
-    segments = row.first(("segments", VALUE))
-    if not isinstance(segments, list):
+    segments = _segments(row)
+    if segments is None:
         return number(row.needed(_COUNT_NAMES), row.where)
     if not all(isinstance(each, dict) and "segment" in each for each in segments):
         raise AnnotationError(
@@ -213,6 +231,11 @@ def _count(row: Row, min_score: float | None) -> float:
     if min_score is None:
         return len(segments)
     return _above([number(each.get("score"), row.where) for each in segments], min_score)
+
+
+def _segments(row: Row) -> list[Any] | None:
+    found = row.first(("segments", VALUE))
+    return found if isinstance(found, list) else None
 
 
 def _above(scores: list[float], min_score: float | None) -> float:

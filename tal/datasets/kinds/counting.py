@@ -1,5 +1,6 @@
 """Protocols of repetition counting."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -39,10 +40,12 @@ class CountingProtocol(Protocol):
     def __post_init__(self) -> None:
         if self.truth not in ("cycles", "column", "density"):
             raise ConfigError(f"truth {self.truth!r}", expected="cycles, column or density")
-        if (self.truth == "density") != (self.frames is not None):
+        if self.frames is not None and self.truth != "density":
             raise ConfigError(
-                "the density needs the videos' numbers of frames, and nothing else does",
-                todo="give both --truth density (or --variant transrac) and --frames FILE, or neither",
+                f"the videos' numbers of frames with truth {self.truth}: the density needs them, and nothing else does",
+                todo="add --truth density (or --variant transrac), or leave --frames out",
             )
         if self.missing not in ("zero", "drop"):
             raise ConfigError(f"missing {self.missing!r}", expected="zero or drop")
+        if self.min_score is not None and math.isnan(self.min_score):
+            raise ConfigError("a min_score that is NaN", expected="a number")

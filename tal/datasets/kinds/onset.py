@@ -51,8 +51,11 @@ class OnsetProtocol(Protocol):
             raise ConfigError(f"rule for missing answers {self.missing!r}", expected=" or ".join(MISSING_RULES))
         if self.subset is not None and self.subset not in dict(self.sizes):
             raise ConfigError(f"subset {self.subset!r}", expected=" or ".join(dict(self.sizes)))
-        if not self.within_s or not self.tolerance_s or min((*self.within_s, *self.tolerance_s)) < 0:
-            raise ConfigError("times within which an answer is right", expected="at least one, none negative")
+        for times_s in (self.within_s, self.tolerance_s):
+            if not times_s or not all(0 <= time_s < float("inf") for time_s in times_s):
+                raise ConfigError(
+                    f"times within which an answer is right {times_s}", expected="at least one, from 0 on"
+                )
 
     def described(self) -> dict[str, Any]:
         """The rules that are applied, with the tool that each follows."""

@@ -12,6 +12,8 @@ NUMBER_RULES = {
     "average": "ActivityNet toolkit (videos with ground truth; 1, 2, ... proposals per video on average)",
     "shares": "THUMOS14 proposal papers (videos with proposals; the first 1/200, 2/200, ... of each video's)",
 }
+MOST_PROPOSALS = 100_000
+"""Per video: memory grows with the limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +61,8 @@ class ProposalsProtocol(Protocol):
             raise ConfigError(f"rule {self.rule!r}", expected=" or ".join(NUMBER_RULES))
         if self.duplicates not in DUPLICATE_RULES:
             raise ConfigError(f"duplicate rule {self.duplicates!r}", expected=" or ".join(DUPLICATE_RULES))
-        if self.limit < 2:
-            raise ConfigError(f"limit {self.limit}", expected="at least 2 proposals per video")
+        if not 2 <= self.limit <= MOST_PROPOSALS:
+            raise ConfigError(f"limit {self.limit}", expected=f"from 2 to {MOST_PROPOSALS} proposals per video")
         if any(number < 1 for number in self.numbers):
             raise ConfigError(f"numbers of proposals {self.numbers}", expected="whole numbers from 1 on")
         beyond = [number for number in self.numbers if number > self.limit]

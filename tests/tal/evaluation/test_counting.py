@@ -61,6 +61,12 @@ def test_segments_are_counted(tmp_path):
     assert evaluate("counting", truth, path, min_score=0.5).metrics["OBZ"] == 1
     memory = {"a": Segments.from_names([0, 1, 2], [1, 2, 3], ["x"] * 3, score=[0.9, 0.8, 0.3])}
     assert evaluate("counting", truth, memory, min_score=0.5).metrics["OBZ"] == 1
+    path.write_text('{"a": 1}')
+    with pytest.raises(ConfigError, match="counts instead of segments"):
+        evaluate("counting", truth, path, min_score=0.5)
+    path.write_text('{"a": [1, 2, 3]}')
+    with pytest.raises(AnnotationError, match="holds no cycles"):
+        evaluate("counting", path, {"a": 3})
 
 
 def test_annotations_with_segments_subsets_and_counts(tmp_path):

@@ -133,7 +133,7 @@ def test_unusable_input_is_refused(tmp_path):
         _evaluate(tmp_path, subset="uag-ssbd")
     with pytest.raises(ConfigError, match="uag-oops or uag-ssbd"):
         _evaluate(tmp_path, subset="oops")
-    with pytest.raises(ConfigError, match="none negative"):
+    with pytest.raises(ConfigError, match="from 0 on"):
         _evaluate(tmp_path, within_s=(-1.0,))
     with pytest.raises(AnnotationError, match="none of its 1 queries"):
         _evaluate(tmp_path, predictions={"zz": _predictions()["a"]})

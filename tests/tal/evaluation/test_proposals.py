@@ -107,7 +107,7 @@ def test_blocked_videos_are_left_out(tmp_path):
     [
         ({"numbers": (0,)}, "from 1 on"),
         ({"numbers": (500,)}, "set limit to 500"),
-        ({"limit": 1}, "at least 2"),
+        ({"limit": 1}, "from 2 to"),
         ({"rule": "some"}, "average or shares"),
         ({"tiou": (50.0,)}, "thresholds"),
     ],
