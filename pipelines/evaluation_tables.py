@@ -2,15 +2,16 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tal.evaluation import Evaluation
+from tal.evaluation import Evaluation, threshold_name
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _NUMBER_CELLS = 8
+_ROUNDING = 1e-4
 _NAME_CELLS = 40
 _AT_THRESHOLD = re.compile(r"(?P<stem>.+)@(?P<at>(TD<=)?\d+(\.\d+)?)")
 _SHOWN_BY_ITSELF = ("subset", "source", "tiou", "iou", "annotation_format")
@@ -61,22 +62,31 @@ def _by_threshold(metrics: Mapping[str, float]) -> tuple[dict[tuple[str, ...], l
         if len(values) > 1 or stem in metrics:
             grouped.setdefault(tuple(values), []).append(stem)
     stems = {stem for each in grouped.values() for stem in each}
-    shown = stems | {f"{stem}@{at}" for stem in stems for at in thresholds[stem]}
+    shown = {f"{stem}@{at}" for stem in stems for at in thresholds[stem]}
+    shown |= {stem for stem in stems if _is_mean(metrics, stem, thresholds[stem])}
     return grouped, [name for name in metrics if name not in shown]
+
+
+def _is_mean(metrics: Mapping[str, float], stem: str, thresholds: Sequence[str]) -> bool:
+    """Whether the value without a threshold is the mean of those that are shown beside it, up to official rounding."""
+    if stem not in metrics:
+        return False
+    mean = sum(metrics[f"{stem}@{at}"] for at in thresholds) / len(thresholds)
+    return math.isnan(mean) or abs(mean - metrics[stem]) < _ROUNDING
 
 
 def _threshold_table(result: Evaluation, thresholds: tuple[str, ...], stems: list[str]) -> "Table":
     from rich.table import Table
 
-    kind = "tIoU" if "tiou" in result.options else "IoU" if "iou" in result.options else ""
-    if any(threshold.startswith("TD") or float(threshold) > 1 for threshold in thresholds):
-        kind = ""  # seconds
-    means = any(stem in result.metrics for stem in stems)
+    kinds = (("tIoU", result.options.get("tiou")), ("IoU", result.options.get("iou")))
+    asked = {name: set(map(threshold_name, values)) for name, values in kinds if values}
+    kind = next((name for name, values in asked.items() if values >= set(thresholds)), "")
+    means = {stem for stem in stems if _is_mean(result.metrics, stem, thresholds)}
     header = (kind, *thresholds, *(["mean"] if means else []))
     table = Table(*header, box=None, pad_edge=False, header_style="dim")
     for stem in stems:
         values = [_number(result.metrics[f"{stem}@{threshold}"]) for threshold in thresholds]
-        mean = [f"[bold]{_number(result.metrics.get(stem))}[/]"] if means else []
+        mean = [f"[bold]{_number(result.metrics[stem])}[/]" if stem in means else ""] if means else []
         table.add_row(stem, *values, *mean)
     return table
 
@@ -100,7 +110,7 @@ def told(result: Evaluation) -> list[str]:
     subset = f" of subset {options['subset']}" if options.get("subset") else ""
     classes = f" of {counts['classes']} classes" if "classes" in counts else ""
     lines = [
-        f"{counts['videos']} videos{subset}, {counts['videos_with_predictions']} with predictions; "
+        f"{counts['videos']} video{'' if counts['videos'] == 1 else 's'}{subset}, {counts['videos_with_predictions']} with predictions; "
         f"ground truth: {counts['ground_truth']}{classes}; "
         f"{counts['predictions_evaluated']} of {counts['predictions']} predictions evaluated"
     ]

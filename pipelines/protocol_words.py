@@ -37,5 +37,14 @@ def protocol_fields(words: Sequence[str]) -> Fields | None:
         names=names,
         defaults={each: getattr(protocol, each) for each in names},
         choices={"variant": tuple(protocol.variants)},
-        about={"annotations": protocol.annotation_files, "predictions": protocol.prediction_files},
+        about={
+            "annotations": protocol.annotation_files,
+            "predictions": protocol.prediction_files,
+            "variant": "Apply the rules of another tool. " + "; ".join(_told(protocol)) + ".",
+        },
     )
+
+
+def _told(protocol: Protocol) -> list[str]:
+    """Each variant in words."""
+    return [f"{name}: {variant.about.rstrip('.')}" for name, variant in protocol.variants.items()]

@@ -29,7 +29,7 @@ class Fields:
         names: The fields.
         defaults: Field -> what it is if not given, for the help.
         choices: Field -> the values that it may have, where the type does not say.
-        about: Parameter of the function -> what it means with these, in place of its own description.
+        about: Field, or parameter of the function -> what it means here, in place of its own description.
     """
 
     owner: str
@@ -91,7 +91,7 @@ def _add_fields(parser: argparse.ArgumentParser, further: Fields) -> None:
     hints, described = get_type_hints(further.of), _all_described(further.of)
     for name in further.names:
         parameter = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=argparse.SUPPRESS)
-        about, default = described.get(name, ""), further.defaults.get(name)
+        about, default = further.about.get(name, described.get(name, "")), further.defaults.get(name)
         if default not in (None, "", False, ()):
             shown = " ".join(f"{each:g}" if isinstance(each, float) else str(each) for each in _many(default))
             about += f" (default: {shown})"
@@ -133,7 +133,7 @@ def _add(
     if option:
         given |= {"required": required, "dest": parameter.name}
         if "choices" not in given:
-            given["metavar"] = _metavar(given["type"])
+            given["metavar"] = "FILE" if parameter.name == "json" else _metavar(given["type"])
         if given.get("action") is _Listed:
             given |= {"type": str, "element": _kind(hint)["type"]}
         parser.add_argument(_dashed(parameter.name), **given)

@@ -1,5 +1,6 @@
 """Writing a file so that it is there whole or not at all."""
 
+import errno
 import os
 import secrets
 from collections.abc import Iterable, Iterator
@@ -24,7 +25,9 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
         path: The file to make or replace; its folder is made as needed.
         sync: Return only when file and folder are on the disk.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
         with TemporaryDirectory() as folder:
             yield Path(folder, "content")
             with Path(folder, "content").open("rb") as content, path.open("wb") as target:

@@ -73,6 +73,7 @@ class ConfigError(TalError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> TalError:
     """The error for a name that is not in a list, with the closest names there are."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    folded = {each.casefold(): each for each in names}
+    close = [folded[each] for each in get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)]
     todo = f"did you mean {' or '.join(close)}?" if close else ""
     return TalError(f"unknown {kind} {name!r}", expected="one of " + ", ".join(names), todo=todo)

@@ -19,6 +19,7 @@ from tal.annotations import (
     ual_bench,
     via,
 )
+from tal.annotations.merging import documents_in, merged
 from tal.annotations.records import Annotations
 from tal.errors import AnnotationError
 from tal.registry import Registry
@@ -71,7 +72,7 @@ def read_annotations(
     format: str = "auto",  # noqa: A002
     classes: Sequence[str] | None = None,
 ) -> Annotations:
-    """Read an annotation file.
+    """Read an annotation file, or a folder of ELAN documents.
 
     Args:
         path: The file.
@@ -81,6 +82,9 @@ def read_annotations(
     Raises:
         AnnotationError: missing, empty, damaged, or of no known format.
     """
+    if Path(path).is_dir():
+        documents = documents_in(Path(path))
+        return merged([read_annotations(each, format=format, classes=classes) for each in documents], path)
     content = files.read_bytes(path, pickles=format == _PICKLED)
     return parse_annotations(content, path, format=format, classes=classes)
 

@@ -22,7 +22,6 @@ from tal.diagnosis.side import Predictions, Side, diagnosable, named_means, rank
 from tal.errors import ConfigError
 from tal.evaluation import threshold_name
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.joining import read_annotations
 
 Bools = NDArray[np.bool_]
 
@@ -61,7 +60,7 @@ def diagnose(
     if resamples < 0:
         raise ConfigError(f"{resamples} resamples", expected="0 or more; 1000 is usual")
     inputs = Inputs()
-    records = read_annotations(annotations, inputs)
+    records = inputs.annotations(annotations)
     side = Side.of(chosen, records, predictions, inputs)
     other = None if against is None else Side.of(chosen, records, against, inputs)
     return _Diagnosing(side, other, resamples, seed).diagnosis(buckets)

@@ -12,7 +12,7 @@ from tal.annotations.records import Annotations
 from tal.annotations.results import ResultTable
 from tal.datasets.kinds.detection import DetectionProtocol
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.joining import Joined, join, read_annotations, read_predictions
+from tal.evaluation.joining import Joined, join, read_predictions
 from tal.evaluation.one_class import as_one_class
 from tal.evaluation.result import Evaluation, threshold_name
 from tal.evaluation.splits import blocked_videos, present_subset
@@ -41,7 +41,7 @@ def run(
     Raises:
         TalError: files that cannot be read, an unknown subset, predictions with NaN, or nothing to evaluate.
     """
-    annotations = read_annotations(annotations, inputs)
+    annotations = inputs.annotations(annotations)
     table, source = read_predictions(predictions, inputs)
     scored = score(with_blocked(protocol, inputs), annotations, table, source)
     joined = scored.joined

@@ -13,7 +13,6 @@ from tal.datasets.kinds.epic import EpicProtocol
 from tal.errors import AnnotationError
 from tal.evaluation.detection import Scored, score, with_blocked
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.joining import read_annotations
 from tal.evaluation.result import Evaluation
 from tal.evaluation.tally import Tally
 
@@ -35,7 +34,7 @@ def run(
     Raises:
         TalError: files that cannot be read, predictions with NaN, or nothing to evaluate.
     """
-    annotations = read_annotations(annotations, inputs)
+    annotations = inputs.annotations(annotations)
     tables, source = read_tasks(protocol, predictions, inputs)
     scored = score_tasks(protocol, annotations, tables, source, inputs)
     return _joined(protocol, annotations, tables, scored, inputs)

@@ -16,7 +16,6 @@ from tal.datasets.kinds.frames import FramesProtocol
 from tal.errors import AnnotationError
 from tal.evaluation.frame_rows import class_columns, rows_of_scores, rows_of_segments
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.joining import read_annotations
 from tal.evaluation.result import Evaluation
 from tal.evaluation.splits import present_subset
 from tal.evaluation.tally import Tally, some
@@ -45,7 +44,7 @@ def run(
     Raises:
         TalError: files that cannot be read, an unknown subset, other classes, scores with NaN, nothing to evaluate.
     """
-    annotations = read_annotations(annotations, inputs)
+    annotations = inputs.annotations(annotations)
     found, source = _read(predictions, inputs)
     tally = Tally()
     subset, note = present_subset(annotations, protocol.subset)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tal.annotations.reading import parse_annotations
 from tal.annotations.records import Annotations
 from tal.datasets.kinds.grounding import GroundingProtocol
 from tal.datasets.protocol import steps
@@ -96,7 +95,7 @@ def _durations(protocol: GroundingProtocol, asked: Sequence[Asked], inputs: Inpu
     """(Q,) seconds of each query's video; infinite where nothing tells them."""
     known: Mapping[str, float | None] = {}
     if protocol.durations is not None:
-        told = parse_annotations(inputs.read(protocol.durations), protocol.durations)
+        told = inputs.annotations(protocol.durations)
         known = {video: record.duration_s for video, record in told.videos.items()}
         lacking = [each.video for each in asked if known.get(each.video) is None]
         if lacking:

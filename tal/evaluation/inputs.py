@@ -1,8 +1,14 @@
 """The files of one evaluation, with their hashes."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from tal.annotations import files
+from tal.annotations import activitynet, files
+from tal.annotations.merging import documents_in, merged
+from tal.annotations.reading import parse_annotations
+from tal.annotations.records import Annotations
+from tal.errors import AnnotationError
 
 
 class Inputs:
@@ -22,3 +28,22 @@ class Inputs:
         content = files.read_bytes(path, binary=binary, pickles=pickles)
         self.hashes[str(path)] = files.sha256(content)
         return content
+
+    def annotations(self, source: Annotations | Mapping[str, Any] | Path | str) -> Annotations:
+        """Records: themselves, ActivityNet-style JSON that is parsed already, a file, or a folder of ELAN documents.
+
+        Raises:
+            AnnotationError: none of these, or files that cannot be read.
+        """
+        if isinstance(source, Annotations):
+            return source
+        if isinstance(source, Mapping):
+            return activitynet.parse(dict(source), source="annotations")
+        if not isinstance(source, Path | str):
+            raise AnnotationError(
+                f"annotations of type {type(source).__name__}",
+                expected="a file, records as tal.read_annotations gives them, or ActivityNet-style JSON as a dict",
+            )
+        if Path(source).is_dir():
+            return merged([parse_annotations(self.read(each), each) for each in documents_in(Path(source))], source)
+        return parse_annotations(self.read(source), source)

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tal.annotations.reading import parse_annotations
 from tal.annotations.records import Annotations, VideoRecord
-from tal.annotations.results import ResultTable, parse_table
+from tal.annotations.results import ResultTable, from_json, parse_table
 from tal.annotations.subsets import in_subset, listed
 from tal.datasets.kinds.detection import DetectionProtocol
 from tal.errors import AnnotationError
@@ -23,13 +22,6 @@ Ints = NDArray[np.int64]
 
 _OTHER_SUBSET = "video of another subset"
 _NOT_ANNOTATED = "video not in the annotations"
-
-
-def read_annotations(annotations: Annotations | Path | str, inputs: Inputs) -> Annotations:
-    """Records, from a file in any format that is read where they are not at hand."""
-    if isinstance(annotations, Annotations):
-        return annotations
-    return parse_annotations(inputs.read(annotations), annotations)
 
 
 def read_predictions(
@@ -46,12 +38,26 @@ def read_predictions(
         AnnotationError: a file that cannot be read, or that holds no predictions.
     """
     if not isinstance(predictions, Path | str):
-        table = predictions if isinstance(predictions, ResultTable) else ResultTable.from_segments(predictions)
-        return table, "predictions"
+        return _in_memory(predictions, scored), "predictions"
     table = parse_table(inputs.read(predictions), predictions, scored=scored)
     if not len(table):
         raise AnnotationError(f"{predictions} holds no predictions", expected="at least one", cause="a run that failed")
     return table, str(predictions)
+
+
+def _in_memory(predictions: Any, scored: bool) -> ResultTable:
+    """Columns of what is at hand: themselves, segments per video, or ActivityNet results that are parsed already."""
+    if isinstance(predictions, ResultTable):
+        return predictions
+    if not isinstance(predictions, Mapping):
+        raise AnnotationError(
+            f"predictions of type {type(predictions).__name__}",
+            expected="a file, segments per video (tal.Segments), or ActivityNet results as a dict",
+        )
+    if all(isinstance(rows, Segments) for rows in predictions.values()):
+        return ResultTable.from_segments(predictions)
+    wrapped = "results" in predictions or "database" in predictions
+    return from_json(dict(predictions) if wrapped else {"results": dict(predictions)}, "predictions", scored=scored)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

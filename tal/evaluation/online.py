@@ -12,7 +12,7 @@ from tal.annotations.results import ResultTable
 from tal.datasets.kinds.online import OnlineProtocol
 from tal.errors import AnnotationError
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.joining import Joined, join, read_annotations, read_predictions
+from tal.evaluation.joining import Joined, join, read_predictions
 from tal.evaluation.one_class import as_one_class
 from tal.evaluation.result import Evaluation, threshold_name
 from tal.evaluation.splits import present_subset
@@ -43,7 +43,7 @@ def run(
     Raises:
         TalError: files that cannot be read, an unknown subset, NaN in the predictions, or nothing to evaluate.
     """
-    annotations = read_annotations(annotations, inputs)
+    annotations = inputs.annotations(annotations)
     subset, note = present_subset(annotations, protocol.subset)
     protocol = replace(protocol, subset=subset)
     given, source = read_predictions(predictions, inputs, scored=False)

@@ -14,7 +14,7 @@ from tal.datasets.kinds.open_vocabulary import OpenVocabularyProtocol
 from tal.errors import AnnotationError, ConfigError
 from tal.evaluation.detection import Scored, score
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.joining import join, read_annotations, read_predictions
+from tal.evaluation.joining import join, read_predictions
 from tal.evaluation.narrowing import check_classes, merge, of_classes, refuse_foreign, without_videos
 from tal.evaluation.one_class import as_one_class
 from tal.evaluation.result import Evaluation, threshold_name
@@ -45,7 +45,7 @@ def run(
         TalError: files that cannot be read, no list of base classes, an unknown subset, predictions with NaN, or
             nothing to evaluate.
     """
-    annotations = read_annotations(annotations, inputs)
+    annotations = inputs.annotations(annotations)
     table, source = read_predictions(predictions, inputs)
     base = _base_classes(protocol, annotations, inputs)
     subset, _ = present_subset(annotations, protocol.subset)

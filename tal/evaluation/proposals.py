@@ -15,7 +15,7 @@ from tal.datasets.kinds.proposals import ProposalsProtocol
 from tal.errors import AnnotationError
 from tal.evaluation.detection import with_blocked
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.joining import Joined, join, read_annotations, read_predictions
+from tal.evaluation.joining import Joined, join, read_predictions
 from tal.evaluation.result import Evaluation, threshold_name
 from tal.evaluation.splits import present_subset
 from tal.evaluation.tally import some
@@ -41,7 +41,7 @@ def run(
     Raises:
         TalError: files that cannot be read, an unknown subset, predictions with NaN, or nothing to evaluate.
     """
-    annotations = read_annotations(annotations, inputs)
+    annotations = inputs.annotations(annotations)
     table, source = read_predictions(predictions, inputs)
     subset, note = present_subset(annotations, protocol.subset)
     joined = join(_rules(protocol, subset, inputs), annotations, table, source, by_class=False)

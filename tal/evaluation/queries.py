@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal.annotations.moment_results import MomentTable, Query, parse_moments
-from tal.annotations.reading import parse_annotations
 from tal.annotations.records import Annotations, Moment
 from tal.annotations.subsets import in_subset, listed
 from tal.errors import AnnotationError
@@ -80,8 +79,7 @@ def read_asked(
     Raises:
         AnnotationError: a file that cannot be read, an unknown subset, or annotations without queries.
     """
-    if not isinstance(annotations, Annotations):
-        annotations = parse_annotations(inputs.read(annotations), annotations)
+    annotations = inputs.annotations(annotations)
     if not any(record.moments for record in annotations.videos.values()):
         raise AnnotationError(
             f"{annotations.source or 'annotations'}: {len(annotations)} videos, none with a query",

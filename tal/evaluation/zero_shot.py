@@ -15,7 +15,7 @@ from tal.datasets.kinds.open_vocabulary import EVERY_SUBSET, ZeroShotProtocol
 from tal.errors import AnnotationError, ConfigError
 from tal.evaluation.detection import Scored, score
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.joining import read_annotations, read_predictions
+from tal.evaluation.joining import read_predictions
 from tal.evaluation.narrowing import check_classes, merge, of_classes, refuse_foreign, without_videos
 from tal.evaluation.result import Evaluation, threshold_name
 from tal.evaluation.splits import present_subset
@@ -46,7 +46,7 @@ def run(
         TalError: files that cannot be read, no lists of classes, two files for one split, an unknown subset,
             predictions with NaN, or nothing to evaluate.
     """
-    annotations = _of_every_subset(protocol, read_annotations(annotations, inputs))
+    annotations = _of_every_subset(protocol, inputs.annotations(annotations))
     protocol = replace(protocol, subset=None if protocol.subset == EVERY_SUBSET else protocol.subset)
     lists, told = _lists(protocol, annotations, inputs)
     tables, missing = _tables(predictions, lists, inputs)

@@ -112,4 +112,5 @@ class TubesProtocol(Protocol):
             "tube_rule": f"{self.tube_rule}: {TUBE_RULES[self.tube_rule]}",
             "link": None if self.link is None else f"{self.link}: {LINKS[self.link]}",
             "ties": f"{self.ties}: {TIES[self.ties]}",
+            "video-mAP": "without a threshold the mean over IoU 0.50:0.05:0.95",
         }

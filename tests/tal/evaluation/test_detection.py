@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tal.annotations import Annotations, VideoRecord, read_annotations
+from tal.annotations import Annotations, VideoRecord, elan, read_annotations
 from tal.annotations.results import write_csv, write_results
 from tal.errors import AnnotationError, ConfigError, TalError
 from tal.evaluation import evaluate
@@ -204,3 +204,37 @@ def test_unknown_names_and_thresholds_are_refused():
         evaluate("generic", TRUTH, {}, tiou=[50])
     with pytest.raises(AnnotationError, match="no ground truth"):
         evaluate("generic", _annotations({"a": ("test", [])}), {})
+
+
+ROWS = [{"segment": [0, 10], "label": "run"}, {"segment": [20, 30], "label": "walk"}]
+PARSED = {"database": {"v": {"subset": "test", "annotations": ROWS}}}
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_parsed_json_at_hand_is_taken_as_it_is(wrapped):
+    found = {"v": [row | {"score": 0.5} for row in ROWS]}
+    result = evaluate("generic", PARSED, {"results": found} if wrapped else found)
+    assert result.metrics["mAP"] == 1
+    assert result.inputs == {}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "predictions"), [(3, {}), (TRUTH, 3), (TRUTH, {"v": 3}), ({"a": 1}, {"v": []})]
+)
+def test_values_that_are_neither_files_nor_segments_are_told(annotations, predictions):
+    with pytest.raises(TalError):
+        evaluate("generic", annotations, predictions)
+
+
+def test_a_folder_of_elan_documents_is_one_set(tmp_path):
+    rows = Segments.from_names([0.0, 5.0], [4.0, 9.0], ["run", "walk"], score=[0.9, 0.8])
+    for video in ("a", "b"):
+        elan.write(tmp_path / f"{video}.eaf", video, rows[:1] if video == "b" else rows)
+    result = evaluate("generic", tmp_path, {"a": rows, "b": rows[:1]})
+    assert result.metrics["mAP"] == 1
+    assert result.counts["ground_truth"] == 3
+    assert len(result.inputs) == 2
+    assert read_annotations(tmp_path).classes == ("run", "walk")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AnnotationError, match="without ELAN documents"):
+        evaluate("generic", tmp_path / "empty", {"a": rows})
