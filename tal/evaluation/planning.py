@@ -1,6 +1,6 @@
 """Procedure planning: success rate, mean accuracy and mIoU per horizon."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from tal.errors import AnnotationError
 from tal.evaluation.by_video import REPEATED, evaluation, read, shared
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.result import Evaluation
-from tal.evaluation.tally import Tally
+from tal.evaluation.tally import Tally, some
 from tal.metrics.planning import batch_iou, set_iou, step_accuracy, success
 
 Ints = NDArray[np.int64]
@@ -43,6 +43,7 @@ def run(
     tally.drop(REPEATED, len(plans) - len(found))
     predicted = read(found, tally)
     found = shared(truth, found, tally, source)
+    _refuse_other_actions(truth.values(), found.values(), source)
     fitting = {name: plan for name, plan in found.items() if len(plan.actions) == len(truth[name].actions)}
     tally.drop("wrong number of actions", len(found) - len(fitting))
     horizons = sorted({len(plan.actions) for plan in truth.values()})
@@ -74,6 +75,18 @@ def run(
         metrics=metrics,
         per_class=per_class,
     )
+
+
+def _refuse_other_actions(truth: Iterable[Plan], found: Iterable[Plan], source: str) -> None:
+    """Actions under other names would all be wrong."""
+    known = {action for plan in truth for action in plan.actions}
+    planned = {action for plan in found for action in plan.actions}
+    if planned and not planned & known:
+        raise AnnotationError(
+            f"{source}: none of its {len(planned)} actions is in the annotations: {some(sorted(planned))}",
+            expected=f"actions such as {some(sorted(known))}",
+            cause="names on one side and numbers on the other, or plans of another set",
+        )
 
 
 def _scores(

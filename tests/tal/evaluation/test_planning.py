@@ -103,3 +103,8 @@ def test_unusable_truth_and_options_are_refused():
         evaluate("planning", TRUTH, TRUTH, batch=0)
     with pytest.raises(AnnotationError, match="no plans"):
         evaluate("planning", {}, TRUTH)
+
+
+def test_names_against_numbers_are_told():
+    with pytest.raises(AnnotationError, match="none of its 2 actions"):
+        evaluate("planning", {"w": ["open", "pour"]}, {"w": ["3", "4"]})
