@@ -110,7 +110,8 @@ def told(result: Evaluation) -> list[str]:
     subset = f" of subset {options['subset']}" if options.get("subset") else ""
     classes = f" of {counts['classes']} classes" if "classes" in counts else ""
     lines = [
-        f"{counts['videos']} video{'' if counts['videos'] == 1 else 's'}{subset}, {counts['videos_with_predictions']} with predictions; "
+        f"{counts['videos']} video{'' if counts['videos'] == 1 else 's'}{subset}, "
+        f"{counts['videos_with_predictions']} with predictions; "
         f"ground truth: {counts['ground_truth']}{classes}; "
         f"{counts['predictions_evaluated']} of {counts['predictions']} predictions evaluated"
     ]
