@@ -17,7 +17,7 @@ from tal.evaluation.inputs import Inputs
 from tal.evaluation.tally import Tally, some
 from tal.metrics.frame_boxes import has_area
 from tal.metrics.tubes import BoxRows, VideoTube
-from tal.ops.linking import link_detections, link_tubelets, soft_nms_boxes
+from tal.ops.linking import MIN_FRAMES, link_detections, link_tubelets, soft_nms_boxes
 from tal.ops.tubes import FrameTube, nms_tubes
 
 Floats = NDArray[np.float64]
@@ -284,6 +284,10 @@ class Joining:
                 method=method,
             )
             tubes += [VideoTube(video_idx=video, tube=tube) for tube in found]
+        empty = len(np.unique(boxes.video_idx)) - len({each.video_idx for each in tubes})
+        if empty:
+            why = f": it leaves out those of fewer than {MIN_FRAMES} frames" if method == "act" else ""
+            self.tally.warn(f"link={method} makes no tube in {empty} of the videos with boxes{why}")
         self.result.tubes = self._suppressed(tubes) if method == "act" else tubes
 
     def _add_tubelets(self, folder: Path) -> None:

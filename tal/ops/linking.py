@@ -25,9 +25,11 @@ _NMS_IOU = 0.6
 _LINK_IOU = 0.5
 _TOP = 10
 _MIN_SCORE = 0.005
-_MIN_FRAMES = 15
 _PATHS = 3
 _BOXES_AT_ONCE = 200_000
+
+MIN_FRAMES = 15
+"""Of a tube, by ACT's and MOC's rule of linking."""
 
 
 def soft_nms_boxes(boxes: ArrayLike, score: ArrayLike, *, max_iou: float = _NMS_IOU) -> Floats:
@@ -85,7 +87,7 @@ def link_tubelets(
     top: int = _TOP,
     min_iou: float = _LINK_IOU,
     min_score: float = _MIN_SCORE,
-    min_frames: int = _MIN_FRAMES,
+    min_frames: int = MIN_FRAMES,
 ) -> list[FrameTube]:
     """Tubes from tubelets: boxes on K successive frames, detected at every frame where K frames remain.
 

@@ -101,6 +101,13 @@ def test_what_is_left_out_is_counted(tmp_path):
     assert set(result.per_class) == {"class0", "class1"}
     assert result.per_class["class0"]["video-AP"] == pytest.approx(1.0)
     assert any("19 classes have no ground truth" in warning for warning in result.warnings)
+    assert not any("no tube" in warning for warning in result.warnings)
+    found.write_text("".join(found.read_text().splitlines(keepends=True)[:15]))
+    short = tal.evaluate("jhmdb", annotations, found, link="act")
+    assert "link=act makes no tube in 1 of the videos with boxes: it leaves out those of fewer than 15" in str(
+        short.warnings
+    )
+    assert short.counts["tubes_evaluated"] == 0
 
 
 def test_the_mean_over_splits_takes_a_file_for_each(tmp_path):
