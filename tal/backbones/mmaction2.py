@@ -193,7 +193,9 @@ def _without_pretrained(values: Any) -> Any:
     """A config that fetches no other weights first."""
     if isinstance(values, Mapping):
         return {key: None if key == "pretrained" else _without_pretrained(value) for key, value in values.items()}
-    return [_without_pretrained(value) for value in values] if isinstance(values, list | tuple) else values
+    if isinstance(values, list | tuple):
+        return type(values)(_without_pretrained(value) for value in values)
+    return values
 
 
 def _width(network: nn.Module, clip: Clip, name: str) -> int:
@@ -206,6 +208,13 @@ def _width(network: nn.Module, clip: Clip, name: str) -> int:
     try:
         with torch.inference_mode():
             features = _features(network, blank)
+    except ImportError as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TalError(
+            f"mmaction2:{name} does not run: {reason}",
+            cause="it needs compiled operations of mmcv, which mmcv-lite leaves out",
+            todo="choose another config",
+        ) from error
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TalError(f"mmaction2:{name} does not run on {tuple(blank.shape)}: {reason}") from error
