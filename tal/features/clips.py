@@ -31,8 +31,8 @@ def sampling_fps(spec: BackboneSpec) -> float:
 def default_batch_clips(spec: BackboneSpec, device: str) -> int:
     """Clips that are worth running at once: a power of two.
 
-    Matrix products treat the rows at the end of odd numbers in another way, and a clip's place in its batch would show in
-    the last bits of its features (measured with tiny on two threads: 7 clips, but not 4 or 8).
+    Matrix products treat the rows at the end of odd numbers in another way, and a clip's place in its batch would show
+    in the last bits of its features (measured with tiny on two threads: 7 clips, but not 4 or 8).
     """
     frames = _FRAMES_IN_A_BATCH["cuda" if device.startswith("cuda") else "cpu"]
     return 1 << max(0, round(math.log2(frames / spec.clip_frames)))

@@ -23,6 +23,7 @@ Kind = TypeVar("Kind", "VideoStream", "AudioStream")
 # Formats in which FFmpeg shows a text as a film, a picture as a film of one frame, or follows a script to other files.
 _NOT_VIDEO = {"tty": "a text file", "concat": "a list of other files", "hls": "a playlist", "dash": "a playlist"}
 _JUMP_BACK_S = 1.0
+_MOST_PIXELS = 1 << 27  # 16K television has 15360x8640; a decoder keeps some twenty frames
 
 
 def open_container(path: Path | str) -> InputContainer:
@@ -70,6 +71,12 @@ def choose_stream(container: InputContainer, path: Path | str, stream_idx: int |
     stream = videos[best.index] if best is not None else next(iter(videos.values()))
     if stream.codec_context is None:
         raise VideoError(path, "open", f"stream {stream.index} is in a codec that FFmpeg does not know")
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > _MOST_PIXELS:
+        reason = f"frames of {width}x{height}, more than {_MOST_PIXELS / 1e6:.0f} million pixels"
+        raise VideoError(
+            path, "open", reason, cause="a damaged header", todo="make a smaller copy if they are so large"
+        )
     for other in container.streams:
         if other.index != stream.index:
             other.discard = Discard.all
