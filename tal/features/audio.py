@@ -21,10 +21,10 @@ from tal.console import track
 from tal.errors import FeatureError, TalError
 from tal.features.audio_decoding import BackgroundSound, ExampleReader, Floats, SoundEnded
 from tal.features.base import FeatureSpec, VideoFeatures
-from tal.features.extractor import Summary
 from tal.features.files import WriteError
 from tal.features.rows import Rows
 from tal.features.store import FeatureStore
+from tal.features.summary import Summary
 from tal.timeline import SnippetGrid
 
 _LOG = logging.getLogger(__name__)
@@ -82,14 +82,16 @@ def extract_audio(
     if different:
         rows = [f"{name}: backbone {ours!r}, store {theirs!r}" for name, (ours, theirs) in different.items()]
         raise FeatureError("the store is of another spec:\n    " + "\n    ".join(rows), expected="the backbone's spec")
-    source = BackgroundSound(
-        videos, backbone.spec, store, retry_failed=retry_failed, threads=max(1, min(decoders, len(videos)))
-    )
+    threads = max(1, min(decoders, len(videos)))
+    batches = _Batches(backbone, batch_examples)
+    summary = Summary(decoders=threads, device=str(backbone.device))
+    source = BackgroundSound(videos, backbone.spec, store, retry_failed=retry_failed, threads=threads)
     began = time.monotonic()
-    with closing(source), closing(_Run(backbone, store, batch_examples)) as run:
+    with closing(source), closing(_Run(batches, backbone.spec, store, summary)) as run:
         for _ in track(run.videos(source), "extract", total=len(videos)):
-            run.summary.wall_s, run.summary.waited_s = time.monotonic() - began, source.waited_s
-        return run.summary
+            summary.wall_s, summary.waited_s = time.monotonic() - began, source.waited_s
+            summary.decode_s, summary.network_s = source.decode_s, batches.network_s
+    return summary
 
 
 def extract_audio_file(path: Path, backbone: AudioBackbone, *, batch_examples: int | None = None) -> VideoFeatures:
@@ -110,7 +112,7 @@ def extract_audio_file(path: Path, backbone: AudioBackbone, *, batch_examples: i
 
 
 class _Batches:
-    """Runs the network on examples of several videos, always as many at once."""
+    """Runs the network on examples of several videos, always as many at once; `network_s`: seconds that it took."""
 
     def __init__(self, backbone: AudioBackbone, size: int | None) -> None:
         self._backbone, self._device = backbone, backbone.device
@@ -118,6 +120,7 @@ class _Batches:
         if self._size < 1:
             raise TalError(f"batches of {self._size} examples", expected="at least one")
         self._waiting: list[tuple[str, Floats]] = []
+        self.network_s = 0.0
 
     def add(self, video: str, examples: Floats) -> Iterator[tuple[str, Floats]]:
         """(video, (n, C)) that are ready with these examples, in order."""
@@ -144,7 +147,9 @@ class _Batches:
             left -= len(taken[-1][1])
         batch = np.zeros((self._size, *taken[0][1].shape[1:]), np.float32)
         np.concatenate([examples for _, examples in taken], out=batch[:count])
+        began = time.monotonic()
         rows = self._backbone(torch.from_numpy(batch).to(self._device)).cpu().numpy()[:count]
+        self.network_s += time.monotonic() - began
         parts = np.split(rows, np.cumsum([len(examples) for _, examples in taken])[:-1])
         return [(video, part) for (video, _), part in zip(taken, parts, strict=True)]
 
@@ -161,12 +166,10 @@ class _Open:
 class _Run:
     """The bookkeeping of one call of `extract_audio`."""
 
-    def __init__(self, backbone: AudioBackbone, store: FeatureStore, batch_examples: int | None) -> None:
-        self._store, self._spec = store, backbone.spec
-        self._batches = _Batches(backbone, batch_examples)
+    def __init__(self, batches: _Batches, spec: AudioSpec, store: FeatureStore, summary: Summary) -> None:
+        self._batches, self._store, self._spec, self.summary = batches, store, spec, summary
         self._open: dict[str, _Open] = {}
         self._given_up: set[str] = set()
-        self.summary = Summary()
 
     def videos(self, source: BackgroundSound) -> Iterator[str]:
         """Ids as they are through, done, skipped or failed."""
