@@ -1,5 +1,6 @@
 """Joins a protocol, annotations and predictions to metrics, and counts everything that is left out on the way."""
 
+from dataclasses import replace
 from typing import Any
 
 from tal.datasets.protocol import Protocol
@@ -27,5 +28,7 @@ def evaluate(protocol: Protocol | str, annotations: Any, predictions: Any, **opt
     declared: Protocol = PROTOCOLS.load(protocol) if isinstance(protocol, str) else protocol
     chosen = declared.with_options(**options)
     run = Entry(chosen.evaluator, "").load()
-    result: Evaluation = run(chosen, annotations, predictions, Inputs())
-    return result
+    inputs = Inputs()
+    result: Evaluation = run(chosen, annotations, predictions, inputs)
+    notes = tuple(f"{path}: its last line has no end; was the file cut off?" for path in inputs.unfinished)
+    return replace(result, warnings=(*result.warnings, *notes))

@@ -208,7 +208,11 @@ def _predictions(protocol: CountingProtocol, predictions: Any, inputs: Inputs, t
                 expected="ActivityNet results",
                 todo="leave min_score out",
             )
-        return {video: _count(row, protocol.min_score) for video, row in rows.items()}
+        counted = {video: _count(row, protocol.min_score) for video, row in rows.items()}
+        if protocol.min_score is not None:
+            below = sum(len(_segments(row) or ()) for row in rows.values()) - int(sum(counted.values()))
+            tally.warn(f"{below} segments below the score {protocol.min_score:g} are not counted")
+        return counted
     return {
         video: _above(value.score.tolist(), protocol.min_score)
         if isinstance(value, Segments)

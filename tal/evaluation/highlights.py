@@ -46,7 +46,7 @@ def run(
     answers = queries.join(asked, table, source, tally)
     if protocol.missing == "refuse":
         _refuse_mismatch(answers, source)
-    elif protocol.missing == "leave-out" and answers.unnamed:
+    elif protocol.missing == "drop" and answers.unnamed:
         answers = _without_unnamed(answers, tally)
     metrics: dict[str, float] = {}
     truth = queries.truth_windows(answers.asked, records.source or "annotations")
@@ -81,7 +81,7 @@ def _refuse_mismatch(answers: Answers, source: str) -> None:
         f"{source}: {'; '.join(parts)}",
         expected="the queries of the annotations, all of them and no others, as the official evaluator demands",
         cause="predictions of another split, or an inference run that stopped",
-        todo="missing=miss counts missing queries as misses, missing=leave-out evaluates the common ones only",
+        todo="missing=miss counts missing queries as misses, missing=drop evaluates the common ones only",
     )
 
 

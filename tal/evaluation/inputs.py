@@ -10,12 +10,18 @@ from tal.annotations.reading import parse_annotations
 from tal.annotations.records import Annotations
 from tal.errors import AnnotationError
 
+_TABLES = (".csv", ".tsv", ".txt")
+
 
 class Inputs:
-    """Reads files and remembers the SHA-256 of each, as `hashes`: file -> hex digest."""
+    """Reads files and remembers the SHA-256 of each, as `hashes`: file -> hex digest.
+
+    `unfinished` names the tables whose last line has no end, as a file has that was cut off within a number.
+    """
 
     def __init__(self) -> None:
         self.hashes: dict[str, str] = {}
+        self.unfinished: list[str] = []
 
     def read(self, path: Path | str, *, binary: bool = False, pickles: bool = False) -> bytes:
         """The file's content; `binary` for those of a protocol whose predictions may be npz archives.
@@ -27,6 +33,8 @@ class Inputs:
         """
         content = files.read_bytes(path, binary=binary, pickles=pickles)
         self.hashes[str(path)] = files.sha256(content)
+        if Path(path).suffix.lower() in _TABLES and content[-1:] not in (b"\n", b"\r", b"\x00"):
+            self.unfinished.append(str(path))
         return content
 
     def annotations(self, source: Annotations | Mapping[str, Any] | Path | str) -> Annotations:

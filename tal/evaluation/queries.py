@@ -145,6 +145,7 @@ def join(asked: Sequence[Asked], table: MomentTable, source: str, tally: Tally) 
     if names:
         tally.drop("query not in the annotations", int(np.isin(table.query_idx, foreign).sum()))
         tally.warn(f"{len(foreign)} queries of the predictions are not in the annotations: {some(names)}")
+    _tell_other_texts(asked, table, record, tally)
     first = np.searchsorted(table.query_idx, record, "left")
     count = np.where(record < 0, 0, np.searchsorted(table.query_idx, record, "right") - first)
     rows = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count - first, count)
@@ -155,6 +156,20 @@ def join(asked: Sequence[Asked], table: MomentTable, source: str, tally: Tally) 
         score=None if table.score is None else table.score[rows],
     )
     return Answers(windows=windows, record=record, asked=asked, table=table, foreign=names)
+
+
+def _tell_other_texts(asked: Sequence[Asked], table: MomentTable, record: Ints, tally: Tally) -> None:
+    """Ids decide, as in the official tools; that the rest differs is worth a note."""
+    other = []
+    for each, number in zip(asked, record.tolist(), strict=True):
+        query = table.queries[number] if number >= 0 else None
+        if query is None or not (each.moment.qid and query.qid):
+            continue
+        same_text = not query.text or _plain(query.text) == _plain(each.moment.text)
+        if not same_text or query.video not in ("", each.video):
+            other.append(each.name)
+    if other:
+        tally.warn(f"{len(other)} predictions name another video or text than the query of their id: {some(other)}")
 
 
 def _name(query: Query) -> str:

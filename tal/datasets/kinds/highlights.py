@@ -34,7 +34,7 @@ class HighlightsProtocol(Protocol):
     options: ClassVar[tuple[str, ...]] = ("subset", "missing", "unrounded")
 
     subset: str | None = None
-    missing: Literal["refuse", "miss", "leave-out"] = "refuse"
+    missing: Literal["refuse", "miss", "drop"] = "refuse"
     unrounded: bool = False
     tiou: tuple[float, ...]
     r1_tiou: tuple[float, ...] = ()
@@ -46,5 +46,5 @@ class HighlightsProtocol(Protocol):
 
     def __post_init__(self) -> None:
         check_thresholds("tIoU", self.tiou)
-        if self.missing not in ("refuse", "miss", "leave-out"):
-            raise ConfigError(f"missing {self.missing!r}", expected="refuse, miss or leave-out")
+        if self.missing not in ("refuse", "miss", "drop"):
+            raise ConfigError(f"missing {self.missing!r}", expected="refuse, miss or drop")

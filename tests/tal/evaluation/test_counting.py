@@ -155,3 +155,11 @@ def test_unusable_truth_and_options_are_refused():
         evaluate("repcount", TRUTH, {"a": 1}, truth="sum")
     with pytest.raises(ConfigError, match="no option tiou"):
         evaluate("repcount", TRUTH, {"a": 1}, tiou=(0.5,))
+
+
+def test_a_table_that_may_be_cut_off_is_told(tmp_path):
+    (tmp_path / "truth.csv").write_text("video,count\na,3\nb,14\n")
+    (tmp_path / "found.csv").write_text("video,count\na,3\nb,1")
+    result = evaluate("counting", tmp_path / "truth.csv", tmp_path / "found.csv")
+    assert [note for note in result.warnings if "found.csv: its last line has no end" in note]
+    assert not [note for note in result.warnings if "truth.csv" in note]

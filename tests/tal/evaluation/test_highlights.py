@@ -161,7 +161,7 @@ def test_queries_have_to_match_unless_another_rule_is_chosen(tmp_path):
     assert miss.metrics["HL-VeryGood-HIT@1"] == 0.5
     assert miss.metrics["HL-VeryGood-mAP"] == pytest.approx((1 + 2 / 3) / 2 / 6)
     assert (miss.counts["missing_queries"], miss.missing) == (1, ("w",))
-    left = _evaluate(tmp_path, [*PREDICTIONS[:1], PREDICTIONS[0] | {"qid": 3}], missing="leave-out")
+    left = _evaluate(tmp_path, [*PREDICTIONS[:1], PREDICTIONS[0] | {"qid": 3}], missing="drop")
     assert left.metrics["MR-mAP@0.50"] == pytest.approx(5 / 6)
     assert left.metrics["MR-short-mAP"] == both["MR-short-mAP"]
     assert (left.counts["queries"], left.counts["ground_truth"]) == (1, 2)
@@ -207,5 +207,14 @@ def test_exchanged_files_and_unknown_rules_are_refused(tmp_path):
         _evaluate(tmp_path, PREDICTIONS, PREDICTIONS)
     with pytest.raises(AnnotationError, match="annotations, not predictions"):
         _evaluate(tmp_path, TRUTH)
-    with pytest.raises(ConfigError, match="refuse, miss or leave-out"):
+    with pytest.raises(ConfigError, match="refuse, miss or drop"):
         _evaluate(tmp_path, PREDICTIONS, missing="ignore")
+
+
+def test_an_id_that_answers_another_query_is_told(tmp_path):
+    told = "predictions name another video or text"
+    assert not [note for note in _evaluate(tmp_path, PREDICTIONS).warnings if told in note]
+    for wrong in ({"vid": "other"}, {"query": "another sentence"}):
+        result = _evaluate(tmp_path, [PREDICTIONS[0] | wrong, *PREDICTIONS[1:]])
+        assert [note for note in result.warnings if note.startswith(f"1 {told}")]
+        assert result.metrics == _evaluate(tmp_path, PREDICTIONS).metrics
