@@ -42,7 +42,7 @@ _RESTART_S = 1.0
 
 def extract_on_cluster(
     videos: Mapping[str, Path],
-    load: Callable[[str], Backbone],
+    load: Callable[..., Backbone],
     stores: Mapping[str, FeatureStore],
     *,
     address: str | None = None,
@@ -61,7 +61,7 @@ def extract_on_cluster(
 
     Args:
         videos: id -> path.
-        load: Gives the backbone on a device, "cpu" or "cuda"; called on every node, so it must be picklable.
+        load: Gives the backbone; its argument `device` is "cpu" or "cuda". Called on every node: must be picklable.
         stores: Output of the backbone -> store; see `create_stores`.
         address: Of the cluster, HOST:PORT, or "auto" for the one that this machine belongs to; None starts Ray with
             this machine's cores.

@@ -29,7 +29,7 @@ class Task:
     """What all network actors of a run are told.
 
     Args:
-        load: Gives the backbone on a device.
+        load: Gives the backbone; its argument `device` tells where.
         folders: Output of the backbone -> folder of its store, absolute.
         place: What every node must see.
         batch_clips, decoder, patience, retry_failed: See `tal.features.extractor.extract`.
@@ -38,7 +38,7 @@ class Task:
         decoder_cpus: Ray's CPUs that a decoding actor reserves.
     """
 
-    load: Callable[[str], Backbone]
+    load: Callable[..., Backbone]
     folders: Mapping[str, Path]
     place: Place
     batch_clips: int | None
@@ -81,7 +81,7 @@ class Network:
         if self._backbone is None:
             torch.set_num_threads(task.threads)
             device = torch.device("cuda" if task.on_gpu else "cpu")
-            self._backbone = task.load(str(device))
+            self._backbone = task.load(device=str(device))
             check_stores(self._stores(), self._backbone.spec)
             self._actors = [self._decoder(self._backbone.spec) for _ in range(self._decoders)]
         return str(ray.get_runtime_context().get_node_id())

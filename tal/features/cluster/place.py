@@ -4,7 +4,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,17 +76,25 @@ def marked(folders: Sequence[Path], videos: Sequence[Path]) -> Iterator[Place]:
         WriteError: a folder cannot be written.
     """
     probes = [folder.absolute() / f"{TEMPORARY}probe-{secrets.token_hex(6)}" for folder in folders]
-    samples: dict[Path, int] = {}
-    for path in {path.parent: path for path in videos}.values():
-        size = _size(path)
-        if size is not None and len(samples) < _LOOKED_AT:
-            samples[path] = size
     with ExitStack() as held:
         for probe in probes:
             with writing(probe):
                 hold(held.enter_context(probe.open("xb")), wait=False)  # or it would look abandoned after an hour
             held.callback(_remove, probe)
-        yield Place(folder=Path.cwd(), probes=probes, samples=samples, versions=_versions())
+        yield Place(folder=Path.cwd(), probes=probes, samples=_samples(videos), versions=_versions())
+
+
+def _samples(videos: Iterable[Path]) -> dict[Path, int]:
+    """One video that is there from each of the first folders -> its bytes."""
+    found: dict[Path, int] = {}
+    folders: set[Path] = set()
+    for path in videos:
+        if path.parent not in folders and (size := _size(path)) is not None:
+            found[path] = size
+            folders.add(path.parent)
+        if len(found) == _LOOKED_AT:
+            break
+    return found
 
 
 def _remove(path: Path) -> None:

@@ -49,6 +49,9 @@ def choose_sizes(
     Raises:
         ConfigError: numbers that contradict each other, or GPUs that the cluster does not have.
     """
+    nodes = [node for node in nodes if node[0] or node[1]]
+    if not nodes:
+        raise ConfigError("a cluster without CPUs", expected="nodes that Ray may use, with --num-cpus above 0")
     cpus, found = sum(each for each, _ in nodes), sum(each for _, each in nodes)
     gpus = (1.0 if found else 0.0) if gpus is None else gpus
     if not (0 <= gpus <= 1 or gpus == int(gpus) > 0):
@@ -64,9 +67,9 @@ def choose_sizes(
             expected=f"no more than the {found:g} GPUs of the cluster",
             todo="start Ray on the GPU nodes with --num-gpus, or give --gpus-per-actor 0",
         )
-    cores = int(max(1, min(_CORES_OF_A_NETWORK, min(each for each, _ in nodes))))
+    cores = int(max(1, min(_CORES_OF_A_NETWORK, min(each for each, _ in nodes if each))))
     if networks is None:
-        fitting = [int(each_gpus / gpus) if gpus else int(each // cores) for each, each_gpus in nodes]
+        fitting = [_on_gpus(each_gpus, gpus) if gpus else int(each // cores) for each, each_gpus in nodes]
         networks = max(1, sum(fitting) if decoders is None else min(sum(fitting), decoders))
     network_cpus = 1.0 if gpus else cores / 2
     if decoders is None:
@@ -80,3 +83,8 @@ def choose_sizes(
         decoder_cpus=max(0.0, min(1.0 if gpus else 0.5, int(share * 1000) / 1000)),
         threads=cores,
     )
+
+
+def _on_gpus(found: float, share: float) -> int:
+    """Networks on a node's GPUs: one that takes less than a whole GPU does not use two of them."""
+    return int(found // share) if share >= 1 else int(found) * int(1 / share + 1e-9)
