@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tal.features.store import FeatureStore
+from tal.errors import ConfigError
 from tal.pipelines.extract_inputs import Inputs, in_shard, read_inputs
+from tal.pipelines.extract_running import Cluster, run
 from tal.video import decoder_version
 
 if TYPE_CHECKING:
@@ -27,6 +29,10 @@ def extract(
     subset: list[str] | None = None,
     shard: str | None = None,
     stride_s: float | None = None,
+    tokens: bool = False,
+    layers: list[str] | None = None,
+    precision: Literal["float32", "bfloat16", "float16"] = "float32",
+    compile: bool = False,  # noqa: A002
     batch_clips: int | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     dtype: Literal["float16", "float32"] = "float16",
@@ -35,6 +41,10 @@ def extract(
     decoder: Literal["auto", "pyav", "torchcodec", "decord"] = "pyav",
     patience: float = 30.0,
     retry_failed: bool = False,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
+    network_actors: int | None = None,
+    gpus_per_actor: float | None = None,
 ) -> int:
     """Make features of videos and keep them in a store.
 
@@ -49,9 +59,10 @@ def extract(
         inputs: Video files; folders that are searched for them; globs; a .csv table with columns video, path, subset
             (one of the first two is enough); an annotation file (.json) whose ids are looked for below --videos; - for
             paths on standard input, one a line.
-        backbone: tiny, torchvision:MODEL, open_clip:MODEL/PRETRAINED, ...; see tal list backbones. Those of sound
-            (vggish, logmel) hear the videos, or files of sound alone.
-        out: Folder of the store.
+        backbone: tiny, torchvision:MODEL, open_clip:MODEL/PRETRAINED, timm:MODEL, transformers:ORGANISATION/NAME,
+            mmaction2:CONFIG or i3d; see tal list backbones. Those of sound (vggish, logmel) hear the videos, or files
+            of sound alone.
+        out: Folder of the store, or, with --layers, of the stores.
         weights: A local file in place of the published weights, or random (to try things out).
         flow_weights: The same for RAFT, which computes the optical flow of i3d:flow.
         videos: Folder of the videos that tables and annotation files name.
@@ -60,6 +71,11 @@ def extract(
         shard: i/n, as 3/8: only the third of eight parts, for arrays of jobs numbered from 1. A video stays in its part
             when others are added.
         stride_s: From one snippet to the next, seconds; the backbone's own if not given.
+        tokens: Keep a vector for every place that the network looks at, in place of their mean.
+        layers: Names of the network's modules, each of which gets a store of its own below --out; "features" is what
+            the network gives at its end.
+        precision: Of the network's computation; bfloat16 and float16 are faster on a GPU.
+        compile: Run the network through torch.compile: a minute at the start, less time per clip.
         batch_clips: Clips that the network sees at once; more needs more memory.
         device: Where the network runs; auto takes a GPU if there is one.
         dtype: Of the features on disk.
@@ -70,58 +86,55 @@ def extract(
             with the next where one fails.
         patience: A video is given up when its decoder keeps us waiting for so many times its duration and two seconds.
         retry_failed: Try again what failed before.
+        engine: local: in this process and its decoders. ray (an extra): on a cluster, whose machines see the videos and
+            --out under the same names; the same stores and bytes. docs/scale.md tells how to size one.
+        address: Of the Ray cluster, HOST:PORT, or auto on a machine that belongs to one; if not given, this machine's
+            cores.
+        network_actors: Networks in the whole cluster; one per GPU, or per four cores without GPUs, if not given.
+            --decoders then counts the whole cluster's decoders: if not given, one on every core that is left.
+        gpus_per_actor: Of each network: 0.5 for two that share a GPU, 0 for the CPU.
     """
     named = read_inputs(inputs, videos=videos, rule=id, subset=subset or ())
     mine = named if shard is None else in_shard(named, shard)
     if decoder != "auto":
         decoder_version(decoder)  # Tells at once where it cannot be used.
-    from tal.audio.base import AudioBackbone
+    if engine == "local" and (address, network_actors, gpus_per_actor) != (None, None, None):
+        raise ConfigError("--address, --network-actors or --gpus-per-actor", expected="--engine ray beside them")
     from tal.backbones import load_backbone
     from tal.device import choose_device
-    from tal.features import audio, extractor
 
-    chosen = choose_device(device)
-    network = load_backbone(
+    load = partial(
+        load_backbone,
         backbone,
         weights=weights,
-        device=str(chosen),
         stride_s=stride_s,
         resize_mode=resize_mode,
+        tokens=tokens,
+        layers=layers or (),
+        dtype=precision,
+        compile=compile,
         flow_weights=flow_weights,
     )
-    at_once = decoders if decoders is not None else (4 if chosen.type == "cuda" else 1)
-    if isinstance(network, AudioBackbone):
-        store = FeatureStore.create(out, audio.audio_feature_spec(network.spec, dtype=dtype))
-        summary = audio.extract_audio(
-            mine.videos, network, store, batch_examples=batch_clips, retry_failed=retry_failed, decoders=at_once
-        )
-    else:
-        stores = extractor.create_stores(out, network.spec, dtype=dtype)
-        store = next(iter(stores.values()))
-        summary = extractor.extract(
-            mine.videos,
-            network,
-            stores,
-            batch_clips=batch_clips,
-            retry_failed=retry_failed,
-            decoders=at_once,
-            decoder=decoder,
-            patience=patience,
-        )
-    _record_missing(mine, store, summary, retry_failed)
+    cluster = None
+    if engine == "ray":
+        gpus = 0.0 if device == "cpu" else gpus_per_actor
+        cluster = Cluster(load=load, address=address, network_actors=network_actors, gpus_per_actor=gpus)
+    network = load(device="cpu" if cluster else str(choose_device(device)))
+    summary = run(
+        mine,
+        network,
+        out,
+        dtype=dtype,
+        batch_clips=batch_clips,
+        retry_failed=retry_failed,
+        decoders=decoders,
+        decoder=decoder,
+        patience=patience,
+        cluster=cluster,
+    )
     _tell_inputs(named, mine, shard)
     _tell(summary, out)
     return 1 if summary.failed else 0
-
-
-def _record_missing(inputs: Inputs, store: FeatureStore, summary: Summary, retry_failed: bool) -> None:
-    """Videos that were named and have no file fail, unless they were finished when they had one."""
-    for video, reason in inputs.missing.items():
-        if store.record(video) is not None:
-            summary.skipped.append(video)
-            continue
-        known = None if retry_failed else store.failure(video)
-        summary.failed.append(known or store.record_failure(video, stage="open", error=reason))
 
 
 def _tell_inputs(named: Inputs, mine: Inputs, shard: str | None) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tal.features.packing import pack as pack_store
-from tal.features.store import FeatureStore
+from tal.pipelines.extract_stores import open_stores
 
 
 def pack(*, pack: Path, out: Path | None = None) -> int:
@@ -14,13 +14,19 @@ def pack(*, pack: Path, out: Path | None = None) -> int:
     video was left as it is.
 
     Args:
-        pack: The store. Its videos' own files are removed once they are packed.
+        pack: The store, or the folder of several that --layers made. Its videos' own files are removed once they are
+            packed.
         out: Folder of another store to write the tars to; then nothing is removed.
     """
-    done = pack_store(FeatureStore.open(pack), out)
-    before = f", {done.known} were packed before" if done.known else ""
-    left = f", {len(done.damaged)} damaged ones left" if done.damaged else ""
-    print(f"{out or pack}: {done.packed} videos packed into {done.tars} tars{before}{left}")
-    for video, reason in done.damaged.items():
-        print(f"  damaged: {video}: {reason}")
-    return 1 if done.damaged else 0
+    stores = open_stores(pack)
+    damaged = 0
+    for store in stores:
+        target = out / store.folder.name if out is not None and len(stores) > 1 else out
+        done = pack_store(store, target)
+        damaged += len(done.damaged)
+        before = f", {done.known} were packed before" if done.known else ""
+        left = f", {len(done.damaged)} damaged ones left" if done.damaged else ""
+        print(f"{target or store.folder}: {done.packed} videos packed into {done.tars} tars{before}{left}")
+        for video, reason in done.damaged.items():
+            print(f"  damaged: {video}: {reason}")
+    return 1 if damaged else 0

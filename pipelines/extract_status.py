@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tal.atomic import write_text
-from tal.features.store import FeatureStore
 from tal.features.survey import survey
 from tal.pipelines.extract_inputs import read_inputs
+from tal.pipelines.extract_stores import open_stores
 from tal.version import RESULT_SCHEMA
 
 _SHOWN = 10
@@ -31,35 +31,37 @@ def status(
 
     Args:
         inputs: What tal extract was given, in any of its forms.
-        status: The store.
+        status: The store, or the folder of several that --layers made.
         videos: Folder of the videos that tables and annotation files name.
         id: What a video is called; as tal extract was told.
         subset: Only these splits of tables and annotation files.
         shard: i/n, as 3/8: only the videos of the third of eight parts are looked for.
         json: Also write everything as JSON to this file; - writes it to standard output instead of the text.
     """
-    found = survey(FeatureStore.open(status))
+    stores = open_stores(status)
     named = None
     if inputs:
         named = read_inputs(inputs, videos=videos, rule=id, subset=subset or (), shard=shard).ids()
-    values = found.as_dict(named)
-    text = json_format.dumps({"schema": RESULT_SCHEMA, "store": str(status), **values}, indent=1) + "\n"
+    told = [{"store": str(store.folder), **survey(store).as_dict(named)} for store in stores]
+    whole = told[0] if len(told) == 1 else {"stores": told}
+    text = json_format.dumps({"schema": RESULT_SCHEMA, **whole}, indent=1) + "\n"
     if json == "-":
         sys.stdout.write(text)
     else:
-        _show(values, status)
+        for values in told:
+            _show(values)
         if json is not None:
             write_text(Path(json), text)
-    return 1 if values["failures"] or values["damaged"] or values["missing"] else 0
+    return 1 if any(values["failures"] or values["damaged"] or values["missing"] for values in told) else 0
 
 
-def _show(values: dict[str, Any], folder: Path) -> None:
+def _show(values: dict[str, Any]) -> None:
     stages = ", ".join(f"{count} {stage}" for stage, count in sorted(values["failed"].items()))
     parts = [f"{values['done']} done", f"{len(values['failures'])} failed" + (f" ({stages})" if stages else "")]
     if values["missing"] is not None:
         parts.append(f"{len(values['missing'])} missing")
     parts.append(f"{values['in_work']} in work")
-    print(f"{folder}: {', '.join(parts)}; {_size(values['bytes'])}")
+    print(f"{values['store']}: {', '.join(parts)}; {_size(values['bytes'])}")
     if values["videos_per_hour"] is not None:
         left = f"; {_span(values['left_s'])} left at this rate" if values["left_s"] else ""
         print(f"{values['videos_per_hour']:.0f} videos an hour lately{left}")

@@ -1,10 +1,12 @@
 """tal extract --verify: is what stands in a store whole, and does it make sense?"""
 
+from dataclasses import replace
 from pathlib import Path
 
 from tal.annotations.reading import read_annotations
-from tal.features.store import FeatureStore
+from tal.features.verify import readable_ids as ids
 from tal.features.verify import verify as verify_store
+from tal.pipelines.extract_stores import open_stores
 from tal.pipelines.finding_table import tell
 
 
@@ -17,17 +19,20 @@ def verify(*, verify: Path, annotations: Path | None = None, json: str | None = 
     tal extract runs again.
 
     Args:
-        verify: The store.
+        verify: The store, or the folder of several that --layers made.
         annotations: File that tells the videos' splits and durations.
         json: Also write everything as JSON to this file; - writes it to standard output instead of the table.
     """
-    store = FeatureStore.open(verify)
+    stores = open_stores(verify)
     records = read_annotations(annotations).videos if annotations is not None else {}
-    found = verify_store(
-        store,
-        durations_s={video: record.duration_s for video, record in records.items()},
-        subsets={video: record.subset for video, record in records.items()},
-    )
-    count = len(store.ids())
-    tell(found, {"features": [str(verify)], "videos": count}, [f"features of {count} videos in {verify}"], json)
+    durations_s = {video: record.duration_s for video, record in records.items()}
+    subsets = {video: record.subset for video, record in records.items()}
+    found = []
+    for store in stores:
+        name = f"{store.folder.name}: " if len(stores) > 1 else ""
+        told = verify_store(store, durations_s=durations_s, subsets=subsets)
+        found += [replace(finding, message=f"{name}{finding.message}") for finding in told]
+    count = max(len(ids(store)) for store in stores)
+    folders = [str(store.folder) for store in stores]
+    tell(found, {"features": folders, "videos": count}, [f"features of {count} videos in {verify}"], json)
     return 1 if found else 0

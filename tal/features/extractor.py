@@ -50,7 +50,7 @@ def feature_spec(
         output: Which of its outputs.
         dtype: On disk.
     """
-    given = spec.output(spec.outputs[0] if output == FEATURES else output)
+    given = spec.output(spec.outputs[0] if output == FEATURES and output not in spec.outputs else output)
     marks = {
         "output": given.name if given.name != FEATURES else None,
         "tokens": given.tokens,

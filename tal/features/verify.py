@@ -1,7 +1,7 @@
 """Is what stands in a store whole, and does it make sense? Damaged files, senseless numbers, videos that leak."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -61,11 +61,7 @@ def verify(
     def examined(video: str) -> tuple[list[Finding], _Sketch | None]:
         return _examined(store, video, (durations_s or {}).get(video), sketch=bool(subsets and video in subsets))
 
-    ids = store.loose_ids()
-    try:
-        ids = list(store.ids())
-    except FeatureError as error:  # the index of a tar
-        findings.append(Finding(kind="damaged_record", message=error.given, cause=error.cause))
+    ids = readable_ids(store)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for video, (found, sketch) in track(
             zip(ids, pool.map(examined, ids), strict=True), "verifying", total=len(ids)
@@ -76,8 +72,20 @@ def verify(
     return findings + near_duplicates(sketches, subsets or {})
 
 
+def readable_ids(store: FeatureStore) -> Sequence[str]:
+    """Ids of the finished videos; without the packed ones where an index of theirs is damaged."""
+    try:
+        return store.ids()
+    except FeatureError:
+        return store.loose_ids()
+
+
 def _leftovers(store: FeatureStore) -> Iterator[Finding]:
-    """Records without an array, and failures that cannot be read."""
+    """Records without an array, and failures and indexes that cannot be read."""
+    try:
+        store.packed.refresh()
+    except FeatureError as error:
+        yield Finding(kind="damaged_record", message=error.given, cause=error.cause)
     names = set(os.listdir(store.folder))
     for name in sorted(names):
         path = store.folder / name

@@ -224,3 +224,22 @@ def test_parts_of_the_inputs_make_the_whole(folder, tmp_path, capsys):
     assert len(FeatureStore.open(tmp_path / "store").ids()) == 6
     assert main(["extract", "--status", str(tmp_path / "store"), str(folder)]) == 0
     assert "6 done, 0 failed, 0 missing, 0 in work" in capsys.readouterr().out
+
+
+def test_several_outputs_have_a_store_each_and_are_told_together(folder, tmp_path, capsys):
+    (tmp_path / "list.csv").write_text("video\nv0\nv1\ngone\n")
+    out = tmp_path / "out"
+    inputs = [str(tmp_path / "list.csv"), "--videos", str(folder)]
+    words = ["--backbone", "torchvision:r3d_18", "--weights", "random", "--stride-s", "4", "--out", str(out)]
+    assert main(["extract", *inputs, *words, "--layers", "layer1", "features"]) == 1
+    capsys.readouterr()
+    stores = {name: FeatureStore.open(out / name) for name in ("layer1", "features")}
+    assert {name: store.spec.width for name, store in stores.items()} == {"layer1": 64, "features": 512}
+    assert [store.ids() for store in stores.values()] == [["v0", "v1"]] * 2
+    assert main(["extract", "--status", str(out), *inputs, "--json", "-"]) == 1
+    told = json.loads(capsys.readouterr().out)["stores"]
+    assert [(each["done"], each["failed"], each["missing"]) for each in told] == [(2, {"open": 1}, [])] * 2
+    assert main(["extract", "--verify", str(out)]) in (0, 1)
+    assert "checked features of 2 videos" in capsys.readouterr().out
+    assert main(["extract", "--pack", str(out), "--out", str(tmp_path / "packed")]) == 0
+    assert FeatureStore.open(tmp_path / "packed/layer1").ids() == ["v0", "v1"]
