@@ -4,11 +4,11 @@
 one's own, with `--weights FOLDER` in Hugging Face's layout (config.json and .safetensors). Code from a hub and pickled
 weights are never run.
 
-    family       frames   per s    stride   pixels of        C                   tokens (base or large at 224)
-    videomae     16       7.5      4        224   224        384, 768, 1024, 1280   1568 (8 x 14 x 14)
-    vjepa2       64       4        2        256   292        1024, 1280, 1408       8192 (32 x 16 x 16)
-    timesformer  8        0.9375   1        224   224        768                    1568 (8 x 14 x 14)
-    xclip        8        0.8      1        224   224        512, 768               392 (8 x 7 x 7), of width 768, 1024
+    family       frames   per s    stride   pixels of   C                      tokens (224 pixels; V-JEPA 2: 256)
+    videomae     16       7.5      4        224   224   384, 768, 1024, 1280   1568 (8 x 14 x 14)
+    vjepa2       64       4        2        256   292   1024, 1280, 1408       8192 (32 x 16 x 16)
+    timesformer  8        0.9375   1        224   224   768                    1568 (8 x 14 x 14)
+    xclip        8        0.8      1        224   224   512, 768               392 (8 x 7 x 7) of 768 or 1024 channels
 
 A model's own config decides frames and size where they differ, and its preprocessor's config, where there is one, the
 picture. Clips of TimeSformer and X-CLIP are spread over 8.5 and 10 s, as these were trained. The pooled vector is what

@@ -183,6 +183,12 @@ def test_configs_that_cannot_be_used():
     flow = next(name for name in config_names(zoo()) if name.endswith("kinetics400-flow"))
     with pytest.raises(TalError, match="channels"):
         load_backbone(f"mmaction2:{flow}", weights="random")
+    mobile = "mmaction2:tsm_imagenet-pretrained-mobileone-s4_8xb16-1x1x16-50e_kinetics400-rgb"
+    with pytest.raises(TalError, match=r"is not in the mmaction::model registry\n.*mmpretrain"):
+        load_backbone(mobile, weights="random")
+    tin = "mmaction2:tin_kinetics400-pretrained-tsm-r50_1x1x8-50e_kinetics400-rgb"
+    with pytest.raises(TalError, match="compiled operations of mmcv"):
+        load_backbone(tin, weights="random")
     with pytest.raises(TalError, match="cannot be built: Please install mmpretrain"):
         load_backbone(
             "mmaction2:tsn_imagenet-pretrained-mobileone-s4_8xb32-1x1x8-100e_kinetics400-rgb", weights="random"
