@@ -38,7 +38,7 @@ def localize(
     id: Literal["stem", "path"] = "stem",  # noqa: A002
     annotations: Path | None = None,
     subset: str | None = None,
-    weights: Path | None = None,
+    weights: list[str] | None = None,
     video_scores: Path | None = None,
     embed_mb: float = 8.0,
     no_report: bool = False,
@@ -59,7 +59,8 @@ def localize(
         id: What a video is called: its file's stem, or its path below the folder, with suffix.
         annotations: Ground truth, if there is any, for the page; also names the videos if only features are given.
         subset: Of the annotations: the split whose videos are localized if only features are given.
-        weights: Local file with the backbone's weights, if the model's features were made with one.
+        weights: Local FILE with the backbone's weights, if the model's features were made with one, or STREAM=FILE for
+            each such stream of the model.
         video_scores: Class scores of whole videos from an external classifier, as json {video: {class: score}}; they
             give the detections of a class-agnostic model their classes.
         embed_mb: The page holds the videos themselves if together they have at most this many megabytes.
@@ -106,7 +107,7 @@ def localize(
 
 
 def _localizer(
-    model: Path, features: Sequence[str] | None, device: str, weights: Path | None, video_scores: Path | None
+    model: Path, features: Sequence[str] | None, device: str, weights: Sequence[str] | None, video_scores: Path | None
 ) -> Localizer:
     from tal.localization import Localizer
     from tal.methods.video_scores import read_video_scores
@@ -115,25 +116,32 @@ def _localizer(
     package = load_model(model, device)
     scores = None if video_scores is None else read_video_scores(video_scores, package.classes)
     sources = _sources(features, package) if features else None
-    return Localizer(package, sources=sources, weights=weights, video_scores=scores)
+    files = _by_stream("--weights", "FILE", weights, package) if weights else {}
+    return Localizer(package, sources=sources, weights=files, video_scores=scores)
 
 
 def _sources(features: Sequence[str], package: Package) -> Mapping[str, FeatureSource]:
-    from tal.localization import open_sources, open_stream
+    from tal.localization import open_stream
 
-    if len(features) == 1 and len(package.features) == 1 and "=" not in features[0]:
-        return open_sources(features[0], package)
-    sources = {}
-    for word in features:
-        stream, sign, folder = word.partition("=")
+    folders = _by_stream("--features", "FOLDER", features, package)
+    return {stream: open_stream(folder, stream, package) for stream, folder in folders.items()}
+
+
+def _by_stream(option: str, what: str, words: Sequence[str], package: Package) -> dict[str, Path]:
+    """Stream -> path, of words STREAM=PATH; of a single PATH where the model has a single stream."""
+    if len(words) == 1 and len(package.features) == 1 and "=" not in words[0]:
+        return {next(iter(package.features)): Path(words[0])}
+    paths = {}
+    for word in words:
+        stream, sign, path = word.partition("=")
         if not sign or stream not in package.features:
             raise FeatureError(
-                f"--features {word}",
-                expected="STREAM=FOLDER with a stream among " + ", ".join(package.features),
+                f"{option} {word}",
+                expected=f"STREAM={what} with a stream among " + ", ".join(package.features),
                 cause="the model reads several streams" if len(package.features) > 1 else "",
             )
-        sources[stream] = open_stream(Path(folder), stream, package)
-    return sources
+        paths[stream] = Path(path)
+    return paths
 
 
 def _ids_of(localizer: Localizer, truth: Annotations | None, subset: str | None) -> list[str]:

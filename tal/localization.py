@@ -131,7 +131,7 @@ class Localizer:
     Args:
         package: The model.
         sources: Stream -> folder of features, read in place of the videos; None: features are made from the videos.
-        weights: Local file of a backbone's weights, for a package whose features were made with one.
+        weights: Stream -> local file of its backbone's weights, for features that were made with one.
         video_scores: Video -> (K,) class scores from an external classifier, which name the detections.
 
     Raises:
@@ -144,7 +144,7 @@ class Localizer:
         package: Package,
         *,
         sources: Sources | None = None,
-        weights: Path | None = None,
+        weights: Mapping[str, Path] | None = None,
         video_scores: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.package, self.sources, self._video_scores = package, dict(sources or {}), video_scores
@@ -152,7 +152,7 @@ class Localizer:
         self._backbones: dict[str, Backbone] = {}
         if sources is None:
             for name, spec in package.features.items():
-                self._backbones[name] = _backbone_of(name, spec, self._device, weights)
+                self._backbones[name] = _backbone_of(name, spec, self._device, (weights or {}).get(name))
             package.check_features({name: feature_spec(each.spec) for name, each in self._backbones.items()})
         else:
             package.check_features({name: source.spec for name, source in sources.items()})
@@ -304,7 +304,7 @@ def _backbone_of(stream: str, spec: FeatureSpec, device: str, weights: Path | No
         raise FeatureError(
             f"the features of stream {stream!r} were made by {spec.backbone} with weights from a local file",
             expected="that file again",
-            todo="give --weights FILE",
+            todo=f"give --weights FILE, or --weights {stream}=FILE for a model of several streams",
         )
     backbone = load_backbone(
         spec.backbone,

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from tal.backbones import load_backbone
+from tal.cli import main
 from tal.errors import FeatureError
 from tal.features.align import on_one_grid
 from tal.features.audio import audio_feature_spec, extract_audio
 from tal.features.store import FeatureStore
-from tal.localization import localize
+from tal.localization import Localizer, localize
 from tal.methods.actionformer import ActionFormer
 from tal.methods.actionformer_config import ActionFormerConfig
 from tal.package import load_model, save_package
@@ -88,3 +89,26 @@ def test_flow_of_weights_from_a_file_needs_a_folder(toy_package, tmp_path, make_
     flow = replace(spec, backbone="i3d:flow", weights="random", transform={**spec.transform, "flow_weights": "file"})
     with pytest.raises(FeatureError, match="optical flow by weights from a local file"):
         localize(make_video(tmp_path / "clip.mp4", frames=20), replace(package, features={"colour": flow}))
+
+
+def test_each_stream_has_its_own_file_of_weights(toy_package, tmp_path, monkeypatch, make_video, capsys):
+    package = load_model(toy_package)
+    spec = replace(package.features["colour"], weights="file")
+    given = {}
+
+    def refused(name, *, weights, **_):
+        given[name] = weights
+        raise FeatureError("stop here")
+
+    monkeypatch.setattr("tal.localization.load_backbone", refused)
+    two = replace(package, features={"flow": replace(spec, backbone="i3d:flow")})
+    with pytest.raises(FeatureError, match="with weights from a local file") as caught:
+        Localizer(two)
+    assert "--weights flow=FILE" in str(caught.value)
+    with pytest.raises(FeatureError, match="stop here"):
+        Localizer(two, weights={"flow": tmp_path / "flow.pt", "rgb": tmp_path / "rgb.pt"})
+    assert given == {"i3d:flow": tmp_path / "flow.pt"}
+    clip = make_video(tmp_path / "clip.mp4", frames=20)
+    words = ["localize", str(clip), "--model", str(toy_package), "--out", str(tmp_path / "out")]
+    assert main([*words, "--weights", "flow=a.pt"]) == 2
+    assert "expected: STREAM=FILE with a stream among colour" in capsys.readouterr().err
