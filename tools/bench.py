@@ -1,4 +1,4 @@
-"""Benchmarks: `python tools/bench.py nms|evaluate|train|extract|decode|store [--help]`.
+"""Benchmarks: `python tools/bench.py nms|evaluate|train|extract|cores|decode|store [--help]`.
 
 Each prints medians and ratios against a named baseline that is measured in the same run.
 """
@@ -13,6 +13,7 @@ BENCHMARKS = {
     "train": "an ActionFormer training step against the original's chunked attention",
     "extract": "extraction against decode-only and network-only rates",
     "decode": "decoders by size, keyframes and sampling: what the decoder auto rests on",
+    "cores": "what one core decodes and what it runs through networks, for sizing clusters",
     "store": "a store of very many videos: listing, resuming, opening, packing, per video",
 }
 PARTS = {"evaluate": ("bench_evaluate", "bench_moments", "bench_ava")}
