@@ -49,10 +49,15 @@ def write_atomic(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
         fill(file)
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
+def write_json(path: Path, values: dict[str, Any], *, indent: int | None = 1) -> None:
     """`write_atomic` of a JSON object."""
-    text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomic(path, lambda file: file.write(text.encode("utf-8", "surrogateescape")))
+    write_atomic(path, lambda file: file.write(json_bytes(values, indent=indent)))
+
+
+def json_bytes(values: dict[str, Any], *, indent: int | None = 1) -> bytes:
+    """What `write_json` writes."""
+    text = json.dumps(values, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode("utf-8", "surrogateescape")
 
 
 def read_json(path: Path, *, todo: str) -> dict[str, Any] | None:

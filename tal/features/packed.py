@@ -1,13 +1,15 @@
 """Packed videos of a store: many in one tar, for stores with more videos than a file system likes to list.
 
 STORE/packed/000000.tar    NAME.npy and NAME.json of many videos, as they would stand in the store; uncompressed
-STORE/packed/000000.json   ids, and where in the tar each one's record and array are; written last: the tar counts
+STORE/packed/000000.json   ids, where in the tar each one's record and array are, and the fingerprints of their files,
+                           so that resuming opens no tar; written last: the tar counts
 """
 
 import io
 import os
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal.errors import FeatureError
-from tal.features.files import json_object, read_json, write_json
+from tal.features.files import json_bytes, json_object, read_json, write_json
 from tal.features.records import file_stem
 from tal.version import STORE_SCHEMA
 
 FOLDER = "packed"
 _BLOCK = 512
+_FINGERPRINT = ("size", "mtime_ns", "edges_hash")
 _REBUILD = "remove it and run tal extract --pack STORE, which makes it anew from the .tar beside it"
 
 
@@ -39,6 +42,7 @@ class Packed:
         self._names: tuple[str, ...] = ()
         self._rows: dict[str, tuple[int, int]] = {}  # id -> (number in _names, row of its places)
         self._places: list[NDArray[np.int64]] = []  # (N, 4): offset and size of record and array
+        self._sources: list[list[list[Any] | None]] = []  # values of `_FINGERPRINT`
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder}  # a process that gets a copy reads the indexes itself
@@ -65,6 +69,18 @@ class Packed:
         found = self._find(video)
         return None if found is None else self._record(*found)
 
+    def source(self, video: str) -> dict[str, Any] | None:
+        """The fingerprint in the record of a packed video, {} if it has none; None if the video is not packed.
+
+        Raises:
+            FeatureError: an index is damaged.
+        """
+        at = self._at(video)
+        if at is None:
+            return None
+        values = self._sources[at[0]][at[1]]
+        return {} if values is None else dict(zip(_FINGERPRINT, values, strict=True))
+
     def contents(self, video: str) -> tuple[dict[str, Any], bytes, str] | None:
         """(record, content of the npy file, what to call it in messages) of a packed video; None if it is not packed.
 
@@ -86,22 +102,26 @@ class Packed:
         if names == self._names:
             return
         rows: dict[str, tuple[int, int]] = {}
-        places = []
-        for number, name in enumerate(names):
-            ids, shard = _read_index(self.folder / name)
-            rows.update((video, (number, row)) for row, video in enumerate(ids))
-            places.append(shard)
-        self._rows, self._places, self._names = rows, places, names
+        indexes = [_read_index(self.folder / name) for name in names]
+        for number, index in enumerate(indexes):
+            rows.update((video, (number, row)) for row, video in enumerate(index.ids))
+        self._places = [np.array(index.places, np.int64).reshape(-1, 4) for index in indexes]
+        self._sources = [index.sources for index in indexes]
+        self._rows, self._names = rows, names
 
     def _find(self, video: str) -> tuple[Path, list[int]] | None:
         """(tar, offset and size of record and array)."""
-        if video not in self._rows:
-            self.refresh()
-        at = self._rows.get(video)
+        at = self._at(video)
         if at is None:
             return None
         tar = (self.folder / self._names[at[0]]).with_suffix(".tar")
         return tar, [int(value) for value in self._places[at[0]][at[1]]]
+
+    def _at(self, video: str) -> tuple[int, int] | None:
+        """(number of the tar, row in its index)."""
+        if video not in self._rows:
+            self.refresh()
+        return self._rows.get(video)
 
     def _record(self, tar: Path, places: list[int]) -> dict[str, Any]:
         try:
@@ -115,25 +135,42 @@ class Packed:
             ) from error
 
 
-def write_tar(file: IO[bytes], videos: Iterable[tuple[str, bytes, bytes]]) -> tuple[list[str], list[list[int]]]:
-    """Write videos as a tar.
+@dataclass(kw_only=True)
+class Index:
+    """What a tar holds.
 
     Args:
-        file: To write to.
-        videos: (id, content of the json file, content of the npy file).
-
-    Returns:
-        Ids, and for each the offset and size of record and array.
+        ids: Of the videos.
+        places: For each, offset and size of its record, offset and size of its array.
+        sources: For each, size, time and hash of its file; None where the record has none.
     """
-    ids, places = [], []
+
+    ids: list[str] = field(default_factory=list)
+    places: list[list[int]] = field(default_factory=list)
+    sources: list[list[Any] | None] = field(default_factory=list)
+
+    def add(self, record: Mapping[str, Any], place: list[int]) -> None:
+        """One more video."""
+        source = record["source"]
+        self.ids.append(record["id"])
+        self.places.append(place)
+        self.sources.append([source[key] for key in _FINGERPRINT] if source.keys() >= set(_FINGERPRINT) else None)
+
+    def write(self, path: Path) -> None:
+        """The tar beside `path` counts from now on."""
+        write_json(path, {"schema": STORE_SCHEMA, **asdict(self)}, indent=None)
+
+
+def write_tar(file: IO[bytes], videos: Iterable[tuple[dict[str, Any], bytes]]) -> Index:
+    """Write videos, (record, content of the npy file), as a tar."""
+    index = Index()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for video, record, array in videos:
-            stem = file_stem(video)
+        for record, array in videos:
+            stem, text = file_stem(record["id"]), json_bytes(record)
             at_array = _add(tar, f"{stem}.npy", array)
-            at_record = _add(tar, f"{stem}.json", record)
-            ids.append(video)
-            places.append([at_record, len(record), at_array, len(array)])
-    return ids, places
+            at_record = _add(tar, f"{stem}.json", text)
+            index.add(record, [at_record, len(text), at_array, len(array)])
+    return index
 
 
 def index_tar(tar: Path) -> None:
@@ -142,7 +179,7 @@ def index_tar(tar: Path) -> None:
     Raises:
         FeatureError: not a tar that `write_tar` made.
     """
-    ids, places = [], []
+    index = Index()
     try:
         with tarfile.open(tar) as opened:
             arrays = {}
@@ -151,18 +188,12 @@ def index_tar(tar: Path) -> None:
                     arrays[member.name.removesuffix(".npy")] = [member.offset_data, member.size]
                     continue
                 record = json_object(_read(tar, [member.offset_data, member.size]))
-                ids.append(record["id"])
-                places.append([member.offset_data, member.size, *arrays[member.name.removesuffix(".json")]])
+                index.add(record, [member.offset_data, member.size, *arrays[member.name.removesuffix(".json")]])
     except (tarfile.TarError, ValueError, KeyError) as error:
         raise FeatureError(
             f"{tar} is no tar of packed videos: {error}", todo="get it from a copy, or remove it"
         ) from error
-    write_index(tar.with_suffix(".json"), ids, places)
-
-
-def write_index(path: Path, ids: list[str], places: list[list[int]]) -> None:
-    """The tar beside `path` counts from now on."""
-    write_json(path, {"schema": STORE_SCHEMA, "ids": ids, "places": places})
+    index.write(tar.with_suffix(".json"))
 
 
 def shards(folder: Path) -> Iterator[tuple[Path, bool]]:
@@ -197,12 +228,15 @@ def _read(tar: Path, place: list[int]) -> bytes:
     return data
 
 
-def _read_index(path: Path) -> tuple[list[str], NDArray[np.int64]]:
+def _read_index(path: Path) -> Index:
     values = read_json(path, todo=_REBUILD) or {}
     try:
-        ids, places = values["ids"], np.array(values["places"], np.int64).reshape(-1, 4)
-        if values["schema"] != STORE_SCHEMA or len(ids) != len(places):
-            raise ValueError(f"{len(ids)} ids, {len(places)} places, schema {values['schema']!r}")
+        if values.pop("schema") != STORE_SCHEMA:
+            raise ValueError("written by another version of tal")
+        index = Index(**values)
+        if not len(index.ids) == len(index.places) == len(index.sources):
+            raise ValueError(f"{len(index.ids)} ids, {len(index.places)} places, {len(index.sources)} sources")
+        np.array(index.places, np.int64).reshape(len(index.ids), 4)
     except (KeyError, ValueError, TypeError) as error:
         raise FeatureError(f"{path} is damaged: {error}", expected="the index of a tar", todo=_REBUILD) from error
-    return ids, places
+    return index

@@ -1,23 +1,24 @@
 """Packing finished videos of a store into tars, its own or another store's. May be killed at any time and run again."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tal.console import track
 from tal.errors import FeatureError
 from tal.features.files import hold, locked, remove_abandoned, write_atomic, writing
-from tal.features.packed import FOLDER, index_tar, shards, write_index, write_tar
+from tal.features.packed import FOLDER, Index, index_tar, shards, write_tar
 from tal.features.records import file_stem, read_record
 from tal.features.store import FeatureStore
 
 SHARD_BYTES = 1 << 30
 SHARD_VIDEOS = 10_000
 _REMOVED_AT_ONCE = 100
+
+_Entry = tuple[dict[str, Any], bytes]
 
 
 @dataclass(kw_only=True)
@@ -68,12 +69,12 @@ def pack(
             part = _Part(contents, entry, shard_bytes, shard_videos)
             with writing(path):
                 write_atomic(path, part.write)
-                write_index(path.with_suffix(".json"), part.ids, part.places)
-            result.packed += len(part.ids)
+                part.index.write(path.with_suffix(".json"))
+            result.packed += len(part.index.ids)
             result.tars += 1
             entry = part.left
             if out is None:
-                _remove_packed(store, part.ids)
+                _remove_packed(store, part.index.ids)
         if out is None:
             _remove_packed(store, [video for video in store.loose_ids(finished=False) if video not in result.damaged])
     return result
@@ -82,27 +83,27 @@ def pack(
 class _Part:
     """One tar: takes from `contents` until it is full; `left` is the entry that did not fit."""
 
-    def __init__(self, contents: Iterator[tuple[str, bytes, bytes]], first: Any, most_bytes: int, most: int) -> None:
-        self._contents, self.left, self._most_bytes, self._most = contents, first, most_bytes, most
-        self.ids: list[str] = []
-        self.places: list[list[int]] = []
+    def __init__(
+        self, contents: Iterator[tuple[dict[str, Any], bytes]], first: Any, most_bytes: int, most: int
+    ) -> None:
+        self._contents, self._most_bytes, self._most = contents, most_bytes, most
+        self.left: _Entry | None = first
+        self.index = Index()
 
-    def write(self, file: Any) -> None:
-        self.ids, self.places = write_tar(file, self._taken())
+    def write(self, file: IO[bytes]) -> None:
+        self.index = write_tar(file, self._taken())
 
-    def _taken(self) -> Iterator[tuple[str, bytes, bytes]]:
+    def _taken(self) -> Iterator[_Entry]:
         size = count = 0
         while self.left is not None and (not count or (size < self._most_bytes and count < self._most)):
-            size += sum(map(len, self.left[1:]))
+            size += len(self.left[1])
             count += 1
             yield self.left
             self.left = next(self._contents, None)
 
 
-def _contents(
-    store: FeatureStore, target: FeatureStore, videos: Sequence[str], result: Packing
-) -> Iterator[tuple[str, bytes, bytes]]:
-    """(id, json, npy) of the videos that are whole and not packed in `target` yet."""
+def _contents(store: FeatureStore, target: FeatureStore, videos: Sequence[str], result: Packing) -> Iterator[_Entry]:
+    """(record, content of the npy file) of the videos that are whole and not packed in `target` yet."""
     for video in track(videos, "packing", total=len(videos)):
         try:
             record, array, name = store.contents(video)
@@ -115,8 +116,7 @@ def _contents(
         elif known == record:
             result.known += 1
         else:
-            text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-            yield video, text.encode("utf-8", "surrogateescape"), array
+            yield record, array
 
 
 def _remove_packed(store: FeatureStore, videos: list[str]) -> None:

@@ -1,5 +1,6 @@
 """Records of a store: what stands in its json files, and how they are called."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from tal.version import STORE_SCHEMA
 from tal.video.ids import safe_name
 
 FAILED = ".failed.json"
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{5,180}")  # shorter ones may be names that are reserved
 _AGAIN = "run tal extract again, which makes this video's features anew"
 _RECORD_KEYS = {"id", "grid", "duration_s", "source", "array"}
 _FAILURE_KEYS = {"id", "stage", "error", "attempts", "source"}
@@ -44,6 +46,8 @@ class Failure:
 
 def file_stem(video: str) -> str:
     """The id's file name without suffix; never that of the spec, nor, having no dot, of another video's failure."""
+    if _PLAIN.fullmatch(video):
+        return video
     name = safe_name(video).replace(".", "%2E")
     return f"%{ord(name[0]):02X}{name[1:]}" if name.lower() == "spec" else name
 

@@ -117,9 +117,17 @@ class FeatureStore:
         Raises:
             FeatureError: the json is damaged.
         """
-        stem = file_stem(video)
-        own = read_record(self.folder / f"{stem}.json") if (self.folder / f"{stem}.npy").exists() else None
+        own = self._own_record(video)
         return self.packed.record(video) if own is None else own
+
+    def _own_record(self, video: str) -> dict[str, Any] | None:
+        path = os.path.join(self.folder, file_stem(video))
+        return read_record(Path(f"{path}.json")) if os.path.exists(f"{path}.npy") else None
+
+    def _source(self, video: str) -> Mapping[str, Any] | None:
+        """What the record of a finished video says of its file, at least its fingerprint; opens no tar."""
+        own = self._own_record(video)
+        return self.packed.source(video) if own is None else own["source"]
 
     def contents(self, video: str) -> tuple[dict[str, Any], bytes, str]:
         """(record, content of the npy file, what to call it in messages) of a finished video, not compared yet.
@@ -127,8 +135,7 @@ class FeatureStore:
         Raises:
             FeatureError: not finished, or the json is damaged.
         """
-        path = self.folder / f"{file_stem(video)}.npy"
-        record = read_record(path.with_suffix(".json")) if path.exists() else None
+        path, record = self.folder / f"{file_stem(video)}.npy", self._own_record(video)
         if record is not None:
             with suppress(FileNotFoundError):  # packed in between
                 return record, path.read_bytes(), str(path)
@@ -164,17 +171,17 @@ class FeatureStore:
         there was no file is "new" when there is.
         """
         try:
-            record = self.record(video)
-            if record is not None and is_of(record["source"], path, touched=True) is not False:
+            source = self._source(video)
+            if source is not None and is_of(source, path, touched=True) is not False:
                 return "done"
             failure = self.failure(video)
         except FeatureError as error:
             _LOG.warning("%s: its features are made anew", error.given)
             return "damaged"
         if failure is None:
-            return "new" if record is None else "replaced"
+            return "new" if source is None else "replaced"
         same = is_of(failure.source, path, touched=False)
-        if same is None and record is None:  # it failed when there was no file
+        if same is None and source is None:  # it failed when there was no file
             return "new" if path.is_file() and os.access(path, os.R_OK) else "failed"
         return "failed" if same else "replaced"
 

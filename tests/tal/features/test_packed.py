@@ -108,6 +108,9 @@ def test_resuming_knows_packed_videos(store, tmp_path):
     assert store.state("v", video) == "done"
     assert FeatureStore.create(store.folder, SPEC).state("v", video) == "done"
     assert FeatureStore.open(store.folder).failures()[0].video == "bad"
+    (store.folder / "packed/000000.tar").rename(store.folder / "away")  # it is not looked into
+    assert FeatureStore.open(store.folder).state("v", video) == "done"
+    (store.folder / "away").rename(store.folder / "packed/000000.tar")
     video.write_bytes(b"second")
     assert store.state("v", video) == "replaced"
     assert store.state("other", video) == "new"
@@ -144,6 +147,9 @@ def test_damage_to_a_tar_is_told(store, tmp_path, capsys):
     with pytest.raises(FeatureError, match="cut off"):
         FeatureStore.open(store.folder).load(places["ids"][-1])
     tar.write_bytes(data)
+    index.write_text(json.dumps(places | {"places": [[1, 2], "x"]}))
+    with pytest.raises(FeatureError, match=r"000000\.json is damaged"):
+        FeatureStore.open(store.folder).load("a")
     index.write_text("{}")
     with pytest.raises(FeatureError, match=r"000000\.json is damaged(.|\n)*--pack"):
         FeatureStore.open(store.folder).ids()
