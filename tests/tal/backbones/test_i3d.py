@@ -81,6 +81,14 @@ def test_features_depend_on_every_frame_and_batching_changes_nothing():
         assert float((backbone(changed)[1] - both[1]).abs().max()) > 1e-2 * largest
 
 
+def test_tokens_and_layers_come_by_name():
+    spec = load_backbone("i3d", weights="random", tokens=True, layers=["Mixed_4f", "features"]).spec
+    assert [(each.name, each.width, each.tokens) for each in spec.layers] == [
+        ("Mixed_4f", 832, 4 * 14 * 14),
+        ("features", 1024, 2 * 7 * 7),
+    ]
+
+
 def test_no_weights_by_name():
     with pytest.raises(TalError, match="i3d has no weights"):
         load_backbone("i3d")
