@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from tal.cli import main
 from tal.errors import TalError
 from tal.features import FeatureStore, open_features
+from tal.features.summary import Summary
 from tal.video import decoder_version
 
 
@@ -243,3 +245,25 @@ def test_several_outputs_have_a_store_each_and_are_told_together(folder, tmp_pat
     assert "checked features of 2 videos" in capsys.readouterr().out
     assert main(["extract", "--pack", str(out), "--out", str(tmp_path / "packed")]) == 0
     assert FeatureStore.open(tmp_path / "packed/layer1").ids() == ["v0", "v1"]
+
+
+def test_a_cluster_gets_what_the_command_was_told(folder, tmp_path, capsys, monkeypatch):
+    told = {}
+
+    def on_cluster(videos, load, stores, **settings):
+        told.update(settings, videos=list(videos), load=pickle.loads(pickle.dumps(load)))  # noqa: S301
+        (store,) = stores.values()
+        return Summary(failed=[store.record_failure(video, stage="network", error="lost") for video in videos])
+
+    monkeypatch.setattr("tal.features.cluster.extract_on_cluster", on_cluster)
+    words = ("--engine", "ray", "--address", "head:6379", "--stride-s", "2", "--device", "cpu", "--decoders", "5")
+    assert main(command(folder, tmp_path / "store", *words)) == 1
+    assert "0 done, 0 were done before, 6 failed" in capsys.readouterr().out
+    assert (told["address"], told["decoders"], told["gpus_per_actor"]) == ("head:6379", 5, 0.0)
+    assert told["videos"] == [f"v{number}" for number in range(6)]
+    assert told["load"](device="cpu").spec.stride_s == 2.0
+    assert main(command(folder, tmp_path / "store", "--address", "head:6379")) == 2
+    assert "--engine ray beside them" in capsys.readouterr().err
+    sound = ["extract", str(folder), "--backbone", "logmel", "--out", str(tmp_path / "sound"), "--engine", "ray"]
+    assert main(sound) == 2
+    assert "expected: a backbone of frames" in capsys.readouterr().err
