@@ -163,7 +163,8 @@ def _by_class(protocol: OnlineProtocol, annotations: Annotations, joined: Joined
     nearness = online.precision_to_depth(starts, protocol.depth)
     parts = [("AP", protocol.tiou, precision, precision[:, scored].mean(axis=1))]
     if table.generation_time_s is not None:
-        parts.append(("AEDT", protocol.tiou, *_delays(pairs, joined.truth, table.generation_time_s[joined.table_row])))
+        made_s = table.generation_time_s[joined.table_row]
+        parts.append(("AEDT", protocol.tiou, *online.mean_end_delays(pairs, joined.truth.end_s, made_s)))
     parts.append(("p-AP", protocol.offsets_s, nearness, nearness[:, scored].mean(axis=1)))
     metrics: dict[str, float] = {}
     for name, thresholds, _, means in parts:
@@ -176,18 +177,6 @@ def _by_class(protocol: OnlineProtocol, annotations: Annotations, joined: Joined
             of_class |= {name: float(values[:, label].mean())} | _named(name, thresholds, values[:, label])
         of_class["ground_truth"] = int(pairs.truth_count[label])
     return _ByClass(scored=len(scored), metrics=metrics, per_class=per_class)
-
-
-def _delays(pairs: detection.Overlaps, truth: detection.Rows, made_s: Floats) -> tuple[Floats, Floats]:
-    """((M, K) mean delay of each class, (M,) of all true positives); NaN where there are none."""
-    sums = np.zeros((len(pairs.tious), pairs.class_count))
-    hits = np.zeros_like(sums)
-    for row, threshold in enumerate(pairs.tious):
-        delays, labels = online.end_delays(pairs, threshold, truth.end_s, made_s)
-        sums[row] = np.bincount(labels, weights=delays, minlength=pairs.class_count)
-        hits[row] = np.bincount(labels, minlength=pairs.class_count)
-    with np.errstate(invalid="ignore"):
-        return sums / hits, sums.sum(axis=1) / hits.sum(axis=1)
 
 
 def _named(stem: str, thresholds: tuple[float, ...], values: Floats) -> dict[str, float]:

@@ -18,6 +18,7 @@ from tal.evaluation.tally import Tally
 from tal.evaluation.tube_joining import Joining, Predicted, read_annotations, truth_boxes, truth_tubes, videos_of
 from tal.metrics.tubes import (
     FRAME_RULES,
+    MEAN_IOUS,
     TUBE_RULES,
     BoxRows,
     VideoTube,
@@ -28,9 +29,6 @@ from tal.metrics.tubes import (
 )
 
 Floats = NDArray[np.float64]
-
-MEAN_IOUS = tuple(0.5 + 0.05 * step for step in range(10))
-"""Thresholds whose mean is `video-mAP`, the very floats of the reference (videpAP_050_095 in MOC's src/ACT.py)."""
 
 
 def run(

@@ -37,6 +37,18 @@ def end_delays(
     return generation_time_s[pairs.order[found]] - truth_end_s[instance[found]], pairs.label[found]
 
 
+def mean_end_delays(pairs: Overlaps, truth_end_s: Floats, generation_time_s: Floats) -> tuple[Floats, Floats]:
+    """((M, K) mean of `end_delays` of each class, (M,) of all true positives); NaN where there are none."""
+    sums = np.zeros((len(pairs.tious), pairs.class_count))
+    hits = np.zeros_like(sums)
+    for row, threshold in enumerate(pairs.tious):
+        delays, labels = end_delays(pairs, threshold, truth_end_s, generation_time_s)
+        sums[row] = np.bincount(labels, weights=delays, minlength=pairs.class_count)
+        hits[row] = np.bincount(labels, minlength=pairs.class_count)
+    with np.errstate(invalid="ignore"):
+        return sums / hits, sums.sum(axis=1) / hits.sum(axis=1)
+
+
 def assigned_tious(truth: Rows, predictions: Rows) -> Floats:
     """(P,) tIoU of the pairs of the assignment that, in each video, has the largest sum of tIoU; labels are ignored.
 

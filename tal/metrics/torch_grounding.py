@@ -11,7 +11,7 @@ from tal.errors import ConfigError
 from tal.metrics import grounding
 from tal.metrics.moments import Windows, first_overlaps
 from tal.metrics.naming import threshold_name
-from tal.metrics.torch_rows import Column, RowMetric, refuse_nan, to_array
+from tal.metrics.torch_rows import Column, RowMetric, check_counts, refuse_nan, to_array
 from tal.segments import Segments
 
 WindowsLike = Segments | ArrayLike | Tensor
@@ -57,17 +57,13 @@ class GroundingRecall(RowMetric):
         Raises:
             ConfigError: lists of different lengths, NaN, or a query without an answer.
         """
-        if len(predictions) != len(truth):
-            raise ConfigError(f"predictions of {len(predictions)} queries and truth of {len(truth)}")
-        if not truth:
-            return
+        check_counts("queries", predictions, truth)
         parts = {"truth": [_times(entry) for entry in truth], "predicted": [_times(entry) for entry in predictions]}
         if not all(map(len, parts["truth"])):
             raise ConfigError("a query without a true window", expected="one or more", todo="leave it out")
         visit = self._add_items(len(truth), queries)
         for table, windows in parts.items():
-            times = np.concatenate(windows)
-            self._add_rows(table, np.repeat(visit, [len(each) for each in windows]), times[:, 0], times[:, 1])
+            self._add_parts(table, visit, [list(each.T) for each in windows])
 
     def compute(self) -> dict[str, float]:
         """R1@0.50, ..., and mIoU; NaN without queries."""

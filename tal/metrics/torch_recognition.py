@@ -10,7 +10,7 @@ from torch import Tensor
 from tal.errors import ConfigError
 from tal.metrics.precision import ranking_ap
 from tal.metrics.recognition import class_accuracy, label_rank
-from tal.metrics.torch_rows import Column, RowMetric, refuse_nan, to_array
+from tal.metrics.torch_rows import Column, RowMetric, check_labels, refuse_nan, to_array
 
 
 class _ScoreMetric(RowMetric):
@@ -62,8 +62,7 @@ class TopKAccuracy(_ScoreMetric):
         score, label = self._scores(scores), to_array(labels, np.int64).reshape(-1)
         if len(label) != len(score):
             raise ConfigError(f"{len(label)} labels of {len(score)} videos", expected="one per video")
-        if len(label) and not 0 <= label.min() <= label.max() < self.class_count:
-            raise ConfigError(f"labels from {label.min()} to {label.max()}", expected=f"0 to {self.class_count - 1}")
+        check_labels(label, self.class_count)
         self._add_rows("videos", self._add_items(len(score), videos), *score.T, label)
 
     def compute(self) -> dict[str, float]:

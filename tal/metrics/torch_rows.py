@@ -83,6 +83,12 @@ class RowMetric(Metric):
     def _add_rows(self, table: str, visit: Ints, *columns: Column) -> None:
         self._add(table, visit, *columns)
 
+    def _add_parts(self, table: str, visit: Ints, parts: Sequence[Sequence[Column]]) -> None:
+        """Rows of items that have several, or none: per item its columns."""
+        if parts:
+            columns = [np.concatenate(each) for each in zip(*parts, strict=True)]
+            self._add_rows(table, np.repeat(visit, [len(part[0]) for part in parts]), *columns)
+
     def _add(self, table: str, *columns: Column) -> None:
         kinds = self._columns[table]
         bits = [
@@ -138,6 +144,18 @@ def to_array(values: ArrayLike | Tensor, dtype: type = np.float64) -> Column:
         values = values.detach().cpu()
         values = (values.double() if values.is_floating_point() else values).numpy()
     return np.asarray(values, dtype)
+
+
+def check_counts(items: str, predictions: Sequence[Any], truth: Sequence[Any]) -> None:
+    """Raise ConfigError unless there is one entry per item on both sides."""
+    if len(predictions) != len(truth):
+        raise ConfigError(f"predictions of {len(predictions)} {items} and truth of {len(truth)}")
+
+
+def check_labels(label: Column, class_count: int) -> None:
+    """Raise ConfigError if a label is no class."""
+    if len(label) and not 0 <= label.min() <= label.max() < class_count:
+        raise ConfigError(f"labels from {label.min()} to {label.max()}", expected=f"0 to {class_count - 1}")
 
 
 def refuse_nan(name: str, *columns: Column) -> None:

@@ -11,19 +11,20 @@ from tal.metrics import detection
 from tal.metrics.detection import Rows
 from tal.metrics.naming import threshold_name
 from tal.metrics.proposals import recall_curve
-from tal.metrics.torch_rows import Column, RowMetric, refuse_nan, to_array
+from tal.metrics.torch_rows import Column, RowMetric, check_counts, check_labels, refuse_nan, to_array
 from tal.segments import Segments
 
 SegmentsLike = Segments | Mapping[str, Tensor]
 
 
-class _SegmentMetric(RowMetric):
-    """Gathers predicted and true segments of videos."""
+class SegmentMetric(RowMetric):
+    """Gathers predicted and true segments of videos, for the metrics of segments."""
 
-    higher_is_better = True
+    higher_is_better: bool | None = True
+    _predicted = "ifff"  # label, start, end, score
 
     def __init__(self, tiou: Sequence[float], class_count: int, **settings: Any) -> None:
-        super().__init__({"truth": "iff", "predicted": "ifff"}, **settings)
+        super().__init__({"truth": "iff", "predicted": self._predicted}, **settings)
         self.tiou, self.class_count = tuple(tiou), class_count
 
     def update(
@@ -43,19 +44,14 @@ class _SegmentMetric(RowMetric):
         Raises:
             ConfigError: lists of different lengths, missing or NaN numbers, or labels that are no class.
         """
-        if len(predictions) != len(truth):
-            raise ConfigError(f"predictions of {len(predictions)} videos and truth of {len(truth)}")
-        if not truth:
-            return
+        check_counts("videos", predictions, truth)
         parts = {
             "truth": [self._columns_of(entry, scored=False) for entry in truth],
             "predicted": [self._columns_of(entry, scored=True) for entry in predictions],
         }
         visit = self._add_items(len(truth), videos)
         for table, entries in parts.items():
-            counts = [len(columns[0]) for columns in entries]
-            columns = [np.concatenate(each) for each in zip(*entries, strict=True)]
-            self._add_rows(table, np.repeat(visit, counts), *columns)
+            self._add_parts(table, visit, entries)
 
     def _columns_of(self, entry: SegmentsLike, *, scored: bool) -> list[Column]:
         """Label, start, end and, with `scored`, score."""
@@ -73,21 +69,18 @@ class _SegmentMetric(RowMetric):
             columns[0] = np.zeros(len(columns[1]), np.int64)
         if len({len(column) for column in columns}) > 1:
             raise ConfigError(f"columns of {[len(column) for column in columns]} values", expected="one per segment")
-        if len(columns[0]) and not 0 <= columns[0].min() <= columns[0].max() < self.class_count:
-            raise ConfigError(
-                f"labels from {columns[0].min()} to {columns[0].max()}", expected=f"0 to {self.class_count - 1}"
-            )
+        check_labels(columns[0], self.class_count)
         refuse_nan("segments", *columns[1:])
         return columns
 
     def _tables(self) -> tuple[Rows, Rows]:
         item, label, start_s, end_s = self._rows("truth")
         truth = Rows(video_idx=item, label=label, start_s=start_s, end_s=end_s)
-        item, label, start_s, end_s, score = self._rows("predicted")
+        item, label, start_s, end_s, score, *_ = self._rows("predicted")
         return truth, Rows(video_idx=item, label=label, start_s=start_s, end_s=end_s, score=score)
 
 
-class DetectionMAP(_SegmentMetric):
+class DetectionMAP(SegmentMetric):
     """mAP of temporal detection as `tal.metrics.detection` computes it, without a rule for duplicated ground truth.
 
     Args:
@@ -110,7 +103,7 @@ class DetectionMAP(_SegmentMetric):
         return {"mAP": float(means.mean())} | dict(zip(names, means.tolist(), strict=True))
 
 
-class ProposalRecall(_SegmentMetric):
+class ProposalRecall(SegmentMetric):
     """AR@N of proposals and AUC by the ActivityNet toolkit's rule, as `tal.metrics.proposals` computes them.
 
     Args:

@@ -71,6 +71,8 @@ TUBE_RULES: Mapping[str, Rule] = MappingProxyType(
         ),
     }
 )
+MEAN_IOUS = tuple(0.5 + 0.05 * step for step in range(10))
+"""Thresholds whose mean is `video-mAP`, the very floats of the reference (videpAP_050_095 in MOC's src/ACT.py)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
