@@ -13,16 +13,20 @@ from tal.errors import ConfigError
 from tal.metrics import counting, detection, grounding, moments, precision, proposals, recognition
 from tal.metrics.torch_counting import CountingError
 from tal.metrics.torch_grounding import GroundingRecall
+from tal.metrics.torch_online import OnlineDetection
 from tal.metrics.torch_recognition import MultilabelMAP, TopKAccuracy
 from tal.metrics.torch_segments import DetectionMAP, ProposalRecall
+from tal.ops.tubes import FrameTube
 from tal.segments import Segments
+
+from .face_cases import CASES
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")
 
 CLASSES = ("a", "b", "c")
 TIOU = (0.3, 0.5)
 COUNT = 9
-FACES = ("detection", "proposals", "top-k", "multi-label", "grounding", "counting")
+FACES = ("detection", "proposals", "top-k", "multi-label", "grounding", "counting", *CASES)
 
 
 def _segments(rng, count, *, scored=True):
@@ -48,6 +52,8 @@ def _videos(seed=0):
         items["multi-label"].append((rng.integers(0, 4, 3) / 3, rng.random(3) < 0.4))
         items["grounding"].append((found, _segments(rng, rng.integers(1, 3), scored=False)))
         items["counting"].append((rng.random() * 9, rng.integers(0, 9)))
+    for name, case in CASES.items():
+        items[name] = [case.item(rng) for _ in range(COUNT)]
     return items
 
 
@@ -59,10 +65,12 @@ def _faces():
         "multi-label": MultilabelMAP(3),
         "grounding": GroundingRecall((1, 2), TIOU),
         "counting": CountingError(),
-    }
+    } | {name: case.face() for name, case in CASES.items()}
 
 
 def _arguments(name, items):
+    if name in CASES:
+        return CASES[name].arguments(items)
     predictions, truth = zip(*items, strict=True) if items else ((), ())
     if name in ("top-k", "multi-label"):
         wide = np.array(truth).reshape((-1, 3) if name == "multi-label" else -1)
@@ -134,7 +142,7 @@ def _from_arrays(items):
             "MAE": counting.relative_error(predicted, true).mean(),
             "OBO": counting.within(predicted, true).mean(),
         },
-    }
+    } | {name: case.expected(items[name]) for name, case in CASES.items()}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -221,6 +229,28 @@ def test_misuse_leaves_a_face_as_it_was():
     ):
         with pytest.raises(ConfigError, match=told):
             other.update(*update)
+    boxes = {"boxes": torch.ones(1, 4), "labels": torch.zeros(1), "scores": torch.ones(1)}
+    segments = {"segments": torch.ones(1, 2), "scores": torch.ones(1)}
+    pixels = torch.ones(2, 2)
+    for other, update, told in (
+        (CASES["frames"].face(), ([torch.ones(2, 3)], [torch.ones(3, 3)]), "scores of shape .2, 3. and labels"),
+        (CASES["frames"].face(), ([torch.full((2, 3), torch.nan)], [torch.ones(2, 3)]), "scores with NaN"),
+        (CASES["boxes"].face(), ([boxes], [boxes | {"labels": torch.tensor([3])}]), "labels from 3 to 3"),
+        (CASES["boxes"].face(), ([{"boxes": torch.ones(1, 4)}], [boxes]), "expected: labels, scores too"),
+        (CASES["tubes"].face(), ([[FrameTube(frames=[1], boxes=[[0, 0, 1, 1]])]], [[]]), "labels from -1"),
+        (CASES["moments"].face(), ([torch.ones(1, 2)], [torch.ones(1, 2)]), "expected: .N, 3."),
+        (CASES["highlights"].face(), ([torch.ones(2)], [torch.ones(3, 3)]), "saliency of 2 clips and truth of 3"),
+        (CASES["onset"].face(), (torch.ones(1, 2), torch.full((1, 2), torch.nan)), "truth with NaN"),
+        (OnlineDetection(1), ([segments], [segments]), "without 'generation_time'"),
+        (CASES["plans"].face(), (torch.ones(2, 3), torch.ones(2, 4)), "plans of shape"),
+        (CASES["quality"].face(), (torch.ones(2), torch.ones(3)), "2 scores and 3 ratings"),
+        (CASES["progress"].face(), ([[0.5, torch.nan]],), "values with NaN"),
+        (CASES["masks"].face(), ([pixels], [torch.ones(2, 3)], [{}]), "index maps of shapes"),
+        (CASES["masks"].face(), ([pixels * 256], [pixels], [{1: True}]), "indices from 1 to 256"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            other.update(*update)
+        assert all(np.isnan(value) for value in other.compute().values())
     with pytest.raises(ConfigError, match="AR@N at 1, 200"):
         ProposalRecall((1, 200))
 
