@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from tal.console import set_up_logging
+from tal.errors import TalError
 from tal.features.cluster.place import Place
 from tal.features.decoding import BackgroundDecoder, Chunk, DecodeSettings, Ended
 from tal.features.extractor import joint_state
@@ -22,6 +23,7 @@ from tal.features.transfer import Arriving, Transfer
 _AHEAD_ITEMS = 3
 _AHEAD_VIDEOS = 2
 _PULSE_S = 1.0
+_STARTS = 5
 _ATTEMPTS = 1000  # more than a decoder makes at a video before another actor gets it
 
 Item = Chunk | Ended
@@ -93,6 +95,7 @@ class _Line:
         asked: References of answers, in their order; of `ready` alone while `node` is None.
         videos: Begun and not ended, in their order -> which time this network has it.
         busy_s: How long it has worked, as it last said.
+        starts: How often it ended before it was ready.
     """
 
     actor: Any
@@ -100,6 +103,7 @@ class _Line:
     asked: deque[Any] = field(default_factory=deque)
     videos: dict[str, int] = field(default_factory=dict)
     busy_s: float = 0.0
+    starts: int = 0
 
 
 class StoppedError(Exception):
@@ -146,7 +150,7 @@ class ClusterSource:
 
         Raises:
             StoppedError: the run is to end now.
-            TalError: no actor's node is fit for this run.
+            TalError: an actor's node is not fit for this run.
         """
         import ray
 
@@ -199,11 +203,15 @@ class ClusterSource:
             if isinstance(error.cause, Exception):
                 raise error.cause from error
             raise
-        except ray.exceptions.RayError:
+        except ray.exceptions.RayError as error:
+            line.starts += line.node is None
+            if line.starts >= _STARTS:
+                reason = str(error).splitlines()[0]
+                raise TalError(f"a decoding actor ended {_STARTS} times before it could work: {reason}") from error
             self._forget(line)
             return
         if line.node is None:
-            line.node = answer
+            line.node, line.starts = answer, 0
             return
         if answer is None:
             return

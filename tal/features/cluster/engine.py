@@ -38,6 +38,7 @@ _POLL_S = 0.25
 _START_S = 60.0
 _STOP_S = 10.0
 _RESTART_S = 1.0
+_STARTS = 5
 
 
 def extract_on_cluster(
@@ -110,12 +111,21 @@ def extract_on_cluster(
 
 @dataclass(kw_only=True, eq=False)
 class _Worker:
-    """A network actor as the driver sees it. `asked`: its answer to `ready` or `shift`; None while it rests."""
+    """A network actor as the driver sees it.
+
+    Args:
+        actor: Its handle.
+        asked: Its answer to `ready` or `shift`; None while it rests.
+        node: Where it lives; None until it is ready.
+        again_s: When it may be asked again.
+        starts: How often it ended before it was ready.
+    """
 
     actor: Any
     asked: Any
     node: str | None = None
     again_s: float = 0.0
+    starts: int = 0
 
 
 class _Drive:
@@ -205,11 +215,18 @@ class _Drive:
             self.summary.decode_s += answer.decode_s
             self.summary.network_s += answer.network_s / self._sizes.networks
         else:
-            worker.node = answer
+            worker.node, worker.starts = answer, 0
             worker.asked = worker.actor.shift.remote()
 
     def _lost(self, worker: _Worker, reason: str) -> None:
         """A network actor ended: its videos are handed out again, and another takes its place."""
+        worker.starts += worker.node is None
+        if worker.starts >= _STARTS:
+            raise TalError(
+                f"a network ended {_STARTS} times before it could work: {reason}",
+                cause="too little memory for the backbone, or a library that crashes there",
+                todo="fewer --network-actors leave more memory for each",
+            )
         number = self._workers.index(worker)
         alive = worker.node is not None and lives(worker.node)
         _LOG.warning("a worker was lost%s; its videos are done again (%s)", "" if alive else " with its node", reason)

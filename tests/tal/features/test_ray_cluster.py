@@ -6,7 +6,9 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -34,6 +36,11 @@ def load(*, device, slow_s=0.0, deadly=False):
 
     backbone.register_forward_pre_hook(look)
     return backbone
+
+
+def crash(*, device):
+    """A backbone that ends its process when it is built."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +139,21 @@ def test_a_video_that_ends_its_worker_twice_fails_and_takes_no_other_with_it(clu
 
 
 @pytest.mark.full
+def test_a_decoder_is_killed_and_its_videos_are_done_again(cluster, videos, tmp_path):
+    from tal.features.cluster import extract_on_cluster
+
+    stores = stores_in(tmp_path / "store")
+    killed = []
+    killer = threading.Thread(target=kill_decoder, args=(tmp_path / "store", killed))
+    killer.start()
+    summary = extract_on_cluster(videos, partial(load, slow_s=0.1), stores, network_actors=1, decoders=1)
+    killer.join()
+    assert len(killed) == 1
+    assert sorted(summary.done) == sorted(set(videos) - {"broken"})
+    assert [failure.video for failure in summary.failed] == ["broken"]
+
+
+@pytest.mark.full
 def test_a_store_that_cannot_be_written_ends_the_run(cluster, videos, tmp_path):
     from tal.features.cluster import extract_on_cluster
 
@@ -139,6 +161,28 @@ def test_a_store_that_cannot_be_written_ends_the_run(cluster, videos, tmp_path):
     (tmp_path / "store" / "spec.json").unlink()
     with pytest.raises(TalError):
         extract_on_cluster(videos, load, stores, network_actors=1, decoders=1)
+
+
+@pytest.mark.full
+def test_a_backbone_that_ends_its_worker_at_once_ends_the_run(cluster, videos, tmp_path):
+    from tal.features.cluster import extract_on_cluster
+
+    with pytest.raises(TalError, match="before it could work"):
+        extract_on_cluster(videos, crash, stores_in(tmp_path / "store"), network_actors=1, decoders=1)
+
+
+def kill_decoder(folder, killed):
+    """Kill the process of a decoding actor as soon as a video is finished."""
+    deadline_s = time.monotonic() + 120
+    while not killed and time.monotonic() < deadline_s:
+        if whole_files(folder) != ["spec.json"]:
+            for path in Path("/proc").glob("[0-9]*"):
+                with suppress(OSError):
+                    if (path / "cmdline").read_bytes().startswith(b"ray::Decoder"):
+                        os.kill(int(path.name), signal.SIGKILL)
+                        killed.append(int(path.name))
+                        return
+        time.sleep(0.05)
 
 
 def write_white(path):
