@@ -14,7 +14,7 @@ from tal.annotations import files
 from tal.annotations.reading import parse_annotations
 from tal.errors import AnnotationError, ConfigError, TalError
 from tal.video import assign_ids, list_videos
-from tal.video.files import SUFFIXES
+from tal.video.files import SUFFIXES, resolved
 
 _PATHS = ("path", "file", "filename", "file_name", "video_path")
 _IDS = ("id", "video", "video_id", "videoid", "video_name", "vid", "name")
@@ -88,10 +88,11 @@ def read_inputs(
         roots.append(Path(word))
     named = _of_subsets(named, subset)
     found, missing = _resolved(named, videos)
-    taken = {path.resolve() for path in found.values()}
+    folders: dict[Path, Path] = {}
+    taken = {resolved(path, folders) for path in found.values()}
     listed: dict[Path, Path] = {}
     for path in plain:
-        whole = path.resolve()
+        whole = resolved(path, folders)
         repeated += whole in listed or whole in taken
         if whole not in taken:
             listed.setdefault(whole, path)

@@ -24,6 +24,7 @@ def list_videos(inputs: Sequence[Path | str]) -> list[Path]:
         TalError: an input that does not exist, or no video at all.
     """
     found: dict[Path, Path] = {}
+    folders: dict[Path, Path] = {}
     for item in map(Path, inputs):
         if item.is_dir():
             paths = sorted(path for path in item.rglob("*") if _looks_like_video(path, item))
@@ -32,7 +33,7 @@ def list_videos(inputs: Sequence[Path | str]) -> list[Path]:
         else:
             raise TalError(f"{item}: no such file or folder", todo="check the path; the shell expands * only unquoted")
         for path in paths:
-            found.setdefault(path.resolve(), path)
+            found.setdefault(resolved(path, folders), path)
     if not found:
         raise TalError(
             "no videos in " + (", ".join(map(str, inputs)) or "an empty list of inputs"),
@@ -40,6 +41,20 @@ def list_videos(inputs: Sequence[Path | str]) -> list[Path]:
             todo="name the files one by one if their suffix is another",
         )
     return list(found.values())
+
+
+def resolved(path: Path, folders: dict[Path, Path]) -> Path:
+    """`path.resolve()` for one of many files, with one look at each folder.
+
+    Args:
+        path: A file.
+        folders: What was found out before; filled here.
+    """
+    if path.name in ("", "..") or path.is_symlink():
+        return path.resolve()
+    if path.parent not in folders:
+        folders[path.parent] = path.parent.resolve()
+    return folders[path.parent] / path.name
 
 
 def _looks_like_video(path: Path, folder: Path) -> bool:

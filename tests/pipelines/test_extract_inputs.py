@@ -166,3 +166,11 @@ def test_shards_share_the_videos_and_adding_some_moves_none(tmp_path):
 def test_shards_that_are_none(folder, shard):
     with pytest.raises(TalError, match=r"i from 1 to n(.|\n)*from 1 on"):
         read_inputs([folder], shard=shard)
+
+
+def test_links_to_one_file_count_once(folder):
+    (folder / "linked").symlink_to(folder / "deep")
+    (folder / "z.mp4").symlink_to(folder / "a.mp4")
+    inputs = read_inputs([folder / "a.mp4", folder / "z.mp4", folder / "deep", folder / "linked"])
+    assert names(inputs, folder) == {"a": "a.mp4", "b": "deep/b.mkv"}
+    assert inputs.repeated == 2

@@ -323,3 +323,13 @@ def test_two_writers_killed_at_any_instant_leave_whole_videos(tmp_path, video, d
     unfinished = f"v{len(done):03d}"
     assert write(store, unfinished, video)
     assert unfinished in store.ids()
+
+
+def test_without_file_locks_a_store_works_and_says_so_once(tmp_path, video, monkeypatch, caplog):
+    monkeypatch.setattr("tal.features.files.fcntl", None)  # as on Windows
+    store = FeatureStore.create(tmp_path / "store", SPEC)
+    for name in ("v", "w"):
+        assert write(store, name, video)
+    store.record_failure("x", stage="decode", error="damaged")
+    assert FeatureStore.create(store.folder, SPEC).ids() == ["v", "w"]
+    assert caplog.text.count("no file locks on this system: run one process per store") == 1
