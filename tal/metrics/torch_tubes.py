@@ -25,6 +25,8 @@ from tal.ops.tubes import FrameTube
 class TubeFrameMAP(FrameBoxMAP):
     """frame-mAP of boxes on frames as `tal.metrics.tubes` computes it.
 
+    Equal scores are ranked as the rule's sort leaves them, which depends on the order of the frames' numbers.
+
     Args:
         class_count: Number of classes.
         iou: Thresholds.
