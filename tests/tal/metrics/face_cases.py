@@ -77,12 +77,12 @@ def _frames(items):
 def _boxes_item(rng):
     def some(most, scored):
         count = rng.integers(0, most)
-        corner = rng.integers(0, 3, (count, 2))
-        boxes = torch.tensor(np.concatenate([corner, corner + rng.integers(0, 4, (count, 2))], 1))
-        entry = {"boxes": boxes, "labels": torch.tensor(rng.integers(0, K, count))}
+        corner = rng.integers(0, 2, (count, 2))
+        boxes = torch.tensor(np.concatenate([corner, corner + rng.choice([0, 3, 4, 4], (count, 2))], 1))
+        entry = {"boxes": boxes, "labels": torch.tensor(rng.integers(0, 2, count))}
         return entry | ({"scores": torch.tensor(rng.integers(0, 5, count) / 4)} if scored else {})
 
-    return some(7, True), some(4, False)
+    return some(12, True), some(5, False)  # Class 2 never occurs.
 
 
 def _box_columns(items):
@@ -127,7 +127,7 @@ def _tubes_item(rng):
     def some(most):
         found = []
         for _ in range(rng.integers(0, most)):
-            first, count, left = rng.integers(1, 4), rng.integers(1, 4), rng.integers(0, 3)
+            first, count, left = rng.integers(1, 4), rng.integers(2, 5), rng.integers(0, 2)
             found.append(
                 FrameTube(
                     frames=np.arange(first, first + count),
@@ -248,6 +248,11 @@ def _online(items):
     return named | {"AEDT": np.mean(delays)}
 
 
+def _plans_item(rng):
+    true = rng.integers(0, K, 3)
+    return np.where(rng.random(3) < 0.7, true, rng.integers(-1, K, 3)), true
+
+
 def _plans(items):
     found, true = (np.array(side) for side in zip(*items, strict=True))
     return {
@@ -297,9 +302,7 @@ CASES = {
     "highlights": Case(HighlightMAP, _highlights_item, _highlights),
     "onset": Case(lambda: OnsetAccuracy(TIOU, (0, 3)), _onset_item, _onset, flat=(2,)),
     "online": Case(lambda: OnlineDetection(K, TIOU), _online_item, _online),
-    "plans": Case(
-        lambda: PlanAccuracy(3), lambda rng: (rng.integers(-1, 3, 3), rng.integers(0, 3, 3)), _plans, flat=(3,)
-    ),
+    "plans": Case(lambda: PlanAccuracy(3), _plans_item, _plans, flat=(3,)),
     "quality": Case(QualityCorrelation, lambda rng: (float(rng.integers(0, 5)), rng.random() * 100), _quality, flat=()),
     "progress": Case(
         ProgressCorrelation, lambda rng: (rng.integers(0, 4, rng.integers(0, 6)).astype(float),), _progress
