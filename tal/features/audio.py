@@ -69,7 +69,8 @@ def extract_audio(
         backbone: In inference mode, on its device.
         store: Of `audio_feature_spec(backbone.spec)`.
         batch_examples: Examples per run of the network, also of the last run, which is filled up, so that a snippet's
-            numbers do not depend on its neighbours; None for a number that suits the device.
+            numbers do not depend on its neighbours (to the last bit for powers of two: others are shared out
+            unevenly among threads); None for a number that suits the device.
         retry_failed: Try again what is recorded as failed. A failed or finished video whose file was replaced since is
             always done again.
         decoders: Files decoded at once, in threads.

@@ -12,6 +12,7 @@ from tal.video import Resize, decoder_version, list_videos, open_video
 
 FOLDER = Path(__file__).parents[3] / "../shared/cases/videos"
 NAMES = [path.name for path in list_videos([FOLDER])] if FOLDER.is_dir() else []
+LARGE = {"T3AL__video_test_0000946.mp4", "T3AL__video_validation_0000986.mp4"}
 SIZES = {
     "as shown": (None, 6.0),
     "fast": (Resize(short_side=64, crop=(56, 56)), 6.5),
@@ -37,24 +38,29 @@ DECODERS = [_usable("torchcodec"), _usable("decord")]
 every_decoder = pytest.mark.parametrize("decoder", DECODERS)
 
 
-def both(path, decoder, resize, read):
+def both(path, decoder, resize, read, *, isolate=None):
     found = []
     for name in ("pyav", decoder):
-        with open_video(path, resize=resize, decoder=name) as reader:
+        with open_video(path, resize=resize, decoder=name, isolate=isolate) as reader:
             found.append(read(reader))
     return found
 
 
+def some_frames(name, decoder, resize):
+    """Decoded in this process: one process per clip and size would take minutes."""
+    return both(FOLDER / name, decoder, resize, lambda reader: reader.at([0.0, 0.51, 1.2]), isolate=False)
+
+
 @pytest.mark.skipif(not NAMES, reason=f"{FOLDER} is absent")
 @every_decoder
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.full] * (n in LARGE)) for n in NAMES])
 def test_real_clips_give_the_same_frames(name, decoder):
     for resize, tolerance in SIZES.values():
         if (decoder, name) in REFUSED:
             with pytest.raises(VideoError, match=REFUSED[decoder, name]):
-                both(FOLDER / name, decoder, resize, lambda reader: reader.at([0.0, 0.51, 1.2]))
+                some_frames(name, decoder, resize)
             return
-        ours, theirs = both(FOLDER / name, decoder, resize, lambda reader: reader.at([0.0, 0.51, 1.2]))
+        ours, theirs = some_frames(name, decoder, resize)
         assert np.array_equal(ours.times_s, theirs.times_s)
         assert np.abs(ours.pixels.astype(int) - theirs.pixels.astype(int)).mean() < tolerance
 
