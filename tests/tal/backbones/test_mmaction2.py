@@ -12,6 +12,10 @@ from tal.errors import TalError
 from tal.features.extractor import extract_video
 from tal.video import open_video
 
+try:
+    import cv2  # noqa: F401
+except ImportError as error:
+    pytest.skip(f"OpenCV, which mmaction2 needs, lacks a library of the system: {error}", allow_module_level=True)
 load_library()
 
 from mmaction.registry import MODELS, TRANSFORMS  # noqa: E402
