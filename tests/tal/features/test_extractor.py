@@ -1,6 +1,7 @@
 """Extraction: the right frames in the right snippets, whatever the batches, and nothing lost."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -237,9 +238,15 @@ def test_an_interruption_stops_the_threads_and_keeps_what_is_done(tmp_path, make
     backbone = counting()
     store = store_for(backbone, tmp_path)
     forward = backbone.forward
+    of_one_video = extract_video(videos["a"], counting()).grid.count
+    seen = []
 
     def interrupted(clips):
-        if store.ids():
+        seen.extend(clips)
+        if len(seen) > 2 * of_one_video + 2:  # In the third video the first is with the writer, who may take his time.
+            patience_s = time.monotonic() + 20
+            while not store.ids() and time.monotonic() < patience_s:
+                time.sleep(0.01)
             raise KeyboardInterrupt
         return forward(clips)
 
