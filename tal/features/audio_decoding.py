@@ -85,8 +85,8 @@ class BackgroundSound:
         self._left, self._take = iter(videos.items()), threading.Lock()
         self._stop = threading.Event()
         self._pool = ThreadPoolExecutor(threads, "sound")
-        self._workers: list[Future[None]] = [self._pool.submit(self._work) for _ in range(threads)]
         self.waited_s, self.decode_s = 0.0, 0.0
+        self._workers: list[Future[None]] = [self._pool.submit(self._work) for _ in range(threads)]
 
     def __iter__(self) -> Iterator[Piece | SoundEnded]:
         running = len(self._workers)
