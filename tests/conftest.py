@@ -229,8 +229,7 @@ def toy_package(tmp_path, monkeypatch):
 
     from tal.backbones.base import Backbone, BackboneSpec
     from tal.features.extractor import feature_spec
-    from tal.methods.actionformer import ActionFormer
-    from tal.methods.actionformer_config import ActionFormerConfig
+    from tal.methods.actionformer import ActionFormer, ActionFormerConfig
     from tal.package import save_package
     from tal.video.base import Resize
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from tal.errors import ConfigError, PackageError
-from tal.methods.actionformer_config import ActionFormerConfig
+from tal.methods.actionformer import ActionFormerConfig
 from tal.methods.base import Method
 from tal.ops.nms import NmsConfig
 

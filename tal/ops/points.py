@@ -1,12 +1,16 @@
 """The points of a feature pyramid: where they are, which instance each answers for, what each proposes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 _EQUAL_LENGTHS = 1e-3
+
+
+# (level, position (B, M), label (B, M)) -> (B, M, 2) distances to start and end, in strides of the level
+OffsetsAt = Callable[[int, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +27,30 @@ class Points:
     stride: Tensor
     shortest: Tensor
     longest: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What P points answer for; a batch's with a leading B.
+
+    Args:
+        classes: (P, K) float, 1 for a class that the point answers for.
+        offsets: (P, 2) distances to the instance's start and end, in strides of the point's level.
+        instance_idx: (P,) int64. Like offsets, meaningless where no class is set.
+    """
+
+    classes: Tensor
+    offsets: Tensor
+    instance_idx: Tensor
+
+    @classmethod
+    def stack(cls, parts: "Sequence[Assignment]") -> "Assignment":
+        """Of all windows of a batch, (B, P, ...)."""
+        return cls(
+            classes=torch.stack([each.classes for each in parts]),
+            offsets=torch.stack([each.offsets for each in parts]),
+            instance_idx=torch.stack([each.instance_idx for each in parts]),
+        )
 
 
 def pyramid_points(
@@ -46,7 +74,7 @@ def assign_points(
     *,
     classes: int,
     center_radius: float | None,
-) -> tuple[Tensor, Tensor]:
+) -> Assignment:
     """Which classes each point answers for, and the offsets to its instance (ActionFormer, section 3.3).
 
     A point can answer for an instance if it lies strictly inside it, and strictly within `center_radius` strides of
@@ -59,14 +87,14 @@ def assign_points(
         label: (N,) int64.
         classes: K.
         center_radius: In strides of the point's level; None for anywhere inside.
-
-    Returns:
-        (P, K) float, 1 for a class that the point answers for; (P, 2) distances to start and end in strides of the
-        point's level, meaningless where no class is set.
     """
     position = points.position_idx[:, None]  # (P, 1)
     if not len(start_idx):
-        return position.new_zeros(len(position), classes), position.new_zeros(len(position), 2)
+        return Assignment(
+            classes=position.new_zeros(len(position), classes),
+            offsets=position.new_zeros(len(position), 2),
+            instance_idx=position.new_zeros(len(position), dtype=torch.int64),
+        )
     left, right = position - start_idx, end_idx - position  # (P, N)
     inside = torch.minimum(left, right) > 0
     if center_radius is not None:
@@ -81,7 +109,7 @@ def assign_points(
     one_hot = torch.nn.functional.one_hot(label, classes).to(left.dtype)  # (N, K)
     targets = (equal.to(left.dtype) @ one_hot).clamp(max=1)
     offsets = torch.stack([left, right], dim=-1)[torch.arange(len(chosen), device=chosen.device), chosen]
-    return targets, offsets / points.stride[:, None]
+    return Assignment(classes=targets, offsets=offsets / points.stride[:, None], instance_idx=chosen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +134,9 @@ class Proposals:
 
 def best_proposals(
     logits: Sequence[Tensor],
-    offsets: Sequence[Tensor],
     masks: Sequence[Tensor],
     strides: Sequence[int],
+    offsets_at: OffsetsAt,
     *,
     score_threshold: float,
     per_level: int,
@@ -118,22 +146,23 @@ def best_proposals(
 
     Args:
         logits: Per level (B, K, T_l).
-        offsets: Per level (B, 2, T_l) distances to start and end in strides of the level.
         masks: Per level (B, 1, T_l) bool.
         strides: Per level, in snippets.
+        offsets_at: The offsets of chosen pairs of a level.
         score_threshold: Scores have to be higher.
         per_level: Pairs kept per level and window.
         min_length: Segments have to be longer, in snippets.
     """
     columns = []
-    for logit, offset, mask, stride in zip(logits, offsets, masks, strides, strict=True):
+    for level, (logit, mask, stride) in enumerate(zip(logits, masks, strides, strict=True)):
         K = logit.shape[1]
         probability = (logit.float().sigmoid() * mask).transpose(1, 2).flatten(1)  # (B, T_l * K)
         score, pair = probability.topk(min(per_level, probability.shape[1]), dim=1)  # (B, M_l)
         position = pair // K
-        left, right = offset.float().gather(2, position[:, None].expand(-1, 2, -1)).unbind(1)
+        label = pair % K
+        left, right = offsets_at(level, position, label).unbind(-1)
         point = position * float(stride)
-        columns.append((point - left * stride, point + right * stride, score, pair % K, point))
+        columns.append((point - left * stride, point + right * stride, score, label, point))
     start, end, score, label, point = (torch.cat(each, dim=1) for each in zip(*columns, strict=True))
     keep = (score > score_threshold) & (end - start > min_length)
     return Proposals(start_idx=start, end_idx=end, score=score, label=label, point_idx=point, keep=keep)

@@ -10,8 +10,7 @@ import resource, sys
 import torch
 from tal.backbones.base import Backbone, BackboneSpec
 from tal.features.extractor import feature_spec
-from tal.methods.actionformer import ActionFormer
-from tal.methods.actionformer_config import ActionFormerConfig
+from tal.methods.actionformer import ActionFormer, ActionFormerConfig
 from tal.package import Package
 from tal.video.base import Resize
 import tal.localization as localizing

@@ -13,8 +13,7 @@ from tal.features.align import on_one_grid
 from tal.features.audio import audio_feature_spec, extract_audio
 from tal.features.store import FeatureStore
 from tal.localization import Localizer, localize
-from tal.methods.actionformer import ActionFormer
-from tal.methods.actionformer_config import ActionFormerConfig
+from tal.methods.actionformer import ActionFormer, ActionFormerConfig
 from tal.package import load_model, save_package
 
 

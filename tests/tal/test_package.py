@@ -12,8 +12,7 @@ from safetensors import SafetensorError
 from tal.errors import FeatureError, PackageError, TalError
 from tal.features.base import FeatureSpec
 from tal.features.layout import Layout
-from tal.methods.actionformer import ActionFormer
-from tal.methods.actionformer_config import ActionFormerConfig
+from tal.methods.actionformer import ActionFormer, ActionFormerConfig
 from tal.methods.base import Batch
 from tal.ops.nms import NmsConfig
 from tal.package import load_model, save_package

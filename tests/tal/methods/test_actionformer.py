@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from tal.errors import ConfigError
-from tal.methods.actionformer import ActionFormer
-from tal.methods.actionformer_config import ActionFormerConfig
+from tal.methods.actionformer import ActionFormer, ActionFormerConfig
 from tal.methods.base import Batch
 from tal.ops.nms import NmsConfig
 from tal.segments import Segments, tiou

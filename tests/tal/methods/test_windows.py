@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from tal.errors import FeatureError
-from tal.methods.actionformer import ActionFormer
-from tal.methods.actionformer_config import ActionFormerConfig
+from tal.methods.actionformer import ActionFormer, ActionFormerConfig
 from tal.methods.base import Batch, Inputs
 from tal.methods.batching import collate
 from tal.methods.windows import MARGIN_SNIPPETS, FeatureStream, detect, merge, own_candidates, windows_of

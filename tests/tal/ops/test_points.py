@@ -50,14 +50,15 @@ def test_assignment_equals_its_definition(seed, radius):
     label = torch.randint(0, 3, (count,), generator=generator)
     ours = assign_points(POINTS, start, end, label, classes=3, center_radius=radius)
     targets, offsets = slow_assign(start.tolist(), end.tolist(), label.tolist(), 3, radius)
-    assert ours[0].tolist() == targets
-    for got, expected in zip(ours[1].tolist(), offsets, strict=True):
+    assert ours.classes.tolist() == targets
+    for got, expected in zip(ours.offsets.tolist(), offsets, strict=True):
         assert expected is None or got == pytest.approx(expected)
 
 
 def _targets(start, end, label, **options):
     options = {"classes": 3, "center_radius": 1.5} | options
-    return assign_points(POINTS, torch.tensor(start), torch.tensor(end), torch.tensor(label), **options)
+    found = assign_points(POINTS, torch.tensor(start), torch.tensor(end), torch.tensor(label), **options)
+    return found.classes, found.offsets
 
 
 def test_the_shortest_wins_and_equal_lengths_share():
@@ -89,14 +90,18 @@ def test_proposals_of_a_point():
     logits[0][0, 1, 2], logits[1][0, 0, 1], logits[0][0, 0, 3] = 2.0, 1.0, 3.0
     offsets = [torch.full((1, 2, T), 0.5) for T in (4, 2)]
     masks = [torch.tensor([[[True, True, True, False]]]), torch.tensor([[[True, True]]])]
-    found = best_proposals(logits, offsets, masks, (1, 2), score_threshold=0.1, per_level=3, min_length=0.1)
+
+    def offsets_at(level, position, label):
+        return offsets[level].gather(2, position[:, None].expand(-1, 2, -1)).transpose(1, 2)
+
+    found = best_proposals(logits, masks, (1, 2), offsets_at, score_threshold=0.1, per_level=3, min_length=0.1)
     rows = found.keep[0]
     assert found.label[0][rows].tolist() == [1, 0]  # not the padded position with the highest score
     assert found.start_idx[0][rows].tolist() == [1.5, 1.0]
     assert found.end_idx[0][rows].tolist() == [2.5, 3.0]
     assert found.point_idx[0][rows].tolist() == [2.0, 2.0]
     torch.testing.assert_close(found.score[0][rows], torch.tensor([2.0, 1.0]).sigmoid())
-    long = best_proposals(logits, offsets, masks, (1, 2), score_threshold=0.1, per_level=3, min_length=1.0)
+    long = best_proposals(logits, masks, (1, 2), offsets_at, score_threshold=0.1, per_level=3, min_length=1.0)
     assert long.label[0][long.keep[0]].tolist() == [0]  # the segment of length 1 is not longer than 1
-    one = best_proposals(logits, offsets, masks, (1, 2), score_threshold=0.0, per_level=1, min_length=0.1)
+    one = best_proposals(logits, masks, (1, 2), offsets_at, score_threshold=0.0, per_level=1, min_length=0.1)
     assert one.keep.sum() == 2  # one per level

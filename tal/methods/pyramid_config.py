@@ -1,4 +1,4 @@
-"""Settings of ActionFormer: what they may be, and what follows from them."""
+"""Settings that all localizers on a feature pyramid share: what they may be, and what follows from them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tal.ops.nms import NmsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class ActionFormerConfig:
-    """Settings of an ActionFormer. Most likely changed: `train_snippets`, `width`, `window`, `branch_layers`.
+class PyramidConfig:
+    """What every one-stage localizer on a feature pyramid can be told; a method adds its encoder's settings.
 
     Args:
         streams: Feature stream -> its width; taken from the data if empty.
@@ -25,14 +25,9 @@ class ActionFormerConfig:
         class_agnostic: One output, action or not; a detection gets its class from video-level scores.
         projection: Stream -> width of a 1x1 convolution of its own; their sum is `width`. None: streams as they are.
         width: C of the network.
-        heads: Attention heads.
-        embed_layers, stem_layers: Convolutions, and transformer blocks before the first subsampling.
-        branch_layers: Transformer blocks that halve T; the pyramid has one level more.
-        embed_kernel: Kernel of the embedding convolutions.
-        window: Snippets that a query sees, odd, at all levels or per level; 0 for all of them.
+        embed_layers, embed_kernel: Convolutions of the embedding, and their kernel.
+        branch_layers: Blocks that halve T; the pyramid has one level more.
         absolute_positions: Add sinusoid positions.
-        relative_positions: Learn a bias per relative position where attention is windowed.
-        dropout, drop_path: In transformer blocks: of activations, of whole residual paths.
         neck: "identity", or "top_down" to add coarse levels to finer ones.
         neck_width, head_width: C of the neck's output and of the heads' hidden layers; None for `width`.
         head_layers, head_kernel: Convolutions of a head, their kernel.
@@ -66,16 +61,10 @@ class ActionFormerConfig:
 
     projection: dict[str, int] | None = None
     width: int = 512
-    heads: int = 4
     embed_layers: int = 2
-    stem_layers: int = 2
     branch_layers: int = 5
     embed_kernel: int = 3
-    window: int | tuple[int, ...] = 19
     absolute_positions: bool = False
-    relative_positions: bool = False
-    dropout: float = 0.0
-    drop_path: float = 0.1
     neck: Literal["identity", "top_down"] = "identity"
     neck_width: int | None = None
     head_width: int | None = None
@@ -103,10 +92,9 @@ class ActionFormerConfig:
         for name, lowest in _LOWEST.items():
             value = getattr(self, name)
             require(value is None or value >= lowest, f"{name} of {value}", f"at least {lowest}")
-        for name in ("dropout", "drop_path", "label_smoothing", "score_threshold"):
+        for name in ("label_smoothing", "score_threshold"):
             require(0 <= getattr(self, name) < 1, f"{name} of {getattr(self, name)}", "a number in [0, 1)")
         require(0 < self.prior_prob < 1, f"prior_prob of {self.prior_prob}", "a number in (0, 1)")
-        require(self.width % self.heads == 0, f"width {self.width} with {self.heads} heads", "a multiple of heads")
         for name in ("embed_kernel", "head_kernel"):
             require(getattr(self, name) % 2 == 1, f"{name} of {getattr(self, name)}", "an odd number")
         require(self.neck in ("identity", "top_down"), f"neck {self.neck!r}", '"identity" or "top_down"')
@@ -119,10 +107,6 @@ class ActionFormerConfig:
         self._check_data()
 
     def _check_levels(self) -> None:
-        windows = self.windows
-        require(len(windows) == self.levels, f"window has {len(windows)} entries", f"one per level, {self.levels}")
-        wrong = [w for w in windows if w != 0 and (w < 3 or w % 2 == 0)]
-        require(not wrong, f"window of {wrong}", "odd numbers from 3 on, or 0 for the whole sequence")
         ranges = self.ranges
         require(
             len(ranges) == self.levels, f"regression_ranges for {len(ranges)} levels", f"one per level, {self.levels}"
@@ -167,11 +151,6 @@ class ActionFormerConfig:
         return tuple(2**level for level in range(self.levels))
 
     @property
-    def windows(self) -> tuple[int, ...]:
-        """Attention window per level; 0 for the whole sequence."""
-        return (self.window,) * self.levels if isinstance(self.window, int) else tuple(self.window)
-
-    @property
     def ranges(self) -> tuple[tuple[float, float], ...]:
         """Regression range per level, in snippets."""
         if self.regression_ranges is not None:
@@ -180,26 +159,14 @@ class ActionFormerConfig:
         return tuple(pairwise(edges))
 
     def padded_length(self, count: int) -> int:
-        """T that a window of `count` snippets is padded to, at least.
-
-        The original pads to `train_snippets`, and longer videos to a multiple of what its chunked attention needs. Only
-        two things of that reach the result: one padded position at every level, because the last valid one sees the
-        normalisation's bias there; and the length to which the position table of a long video is stretched.
-        """
-        unit = self.multiple_of or max(s * max(w - 1, 1) for s, w in zip(self.strides, self.windows, strict=True))
-        original = self.train_snippets if count <= self.train_snippets else -(-count // unit) * unit
-        if self.absolute_positions and count > self.train_snippets:
-            return original
-        last = self.strides[-1]
-        return min(original, (-(-count // last) + 1) * last)
+        """T that a window of `count` snippets is padded to, at least: what of the original's padding matters."""
+        return count
 
 
 _LOWEST: Mapping[str, float] = {
     "train_snippets": 1,
     "width": 1,
-    "heads": 1,
     "embed_layers": 1,
-    "stem_layers": 0,
     "branch_layers": 0,
     "embed_kernel": 1,
     "neck_width": 1,
