@@ -181,9 +181,5 @@ def _by_class(protocol: OnlineProtocol, annotations: Annotations, joined: Joined
 
 def _named(stem: str, thresholds: tuple[float, ...], values: Floats) -> dict[str, float]:
     """Metric names with their values; offsets of starts are told in tenths of a second."""
-    name = _offset_name if stem == "p-AP" else threshold_name
+    name = offset_name if stem == "p-AP" else threshold_name
     return {f"{stem}@{name(each)}": float(value) for each, value in zip(thresholds, values, strict=True)}
-
-
-def _offset_name(seconds: float) -> str:
-    return f"{seconds:.1f}" if abs(seconds - round(seconds, 1)) < 1e-9 else f"{seconds:.6g}"

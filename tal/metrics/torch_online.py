@@ -1,4 +1,4 @@
-"""Online temporal detection as torchmetrics: class-agnostic F1, and how late ends are detected."""
+"""Online temporal detection as torchmetrics: class-agnostic F1, how late ends are detected, detection of starts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from tal.errors import ConfigError
 from tal.metrics import detection, online
-from tal.metrics.naming import threshold_name
+from tal.metrics.naming import offset_name, threshold_name
 from tal.metrics.torch_rows import Column, refuse_nan, to_array
 from tal.metrics.torch_segments import SegmentMetric, SegmentsLike
 from tal.segments import Segments
@@ -65,3 +65,34 @@ class OnlineDetection(SegmentMetric):
                 f"{name}@{threshold_name(at)}": float(value) for at, value in zip(self.tiou, known, strict=True)
             }
         return metrics
+
+
+class StartDetectionAP(SegmentMetric):
+    """Point-level start detection, p-AP, as `tal.metrics.online` computes it.
+
+    Args:
+        class_count: Number of classes.
+        offsets_s: Seconds by which a start may be off.
+        depth: See `tal.metrics.online.precision_to_depth`.
+        settings: Of torchmetrics.Metric.
+    """
+
+    def __init__(
+        self,
+        class_count: int,
+        offsets_s: Sequence[float] = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
+        *,
+        depth: float = 1.0,
+        **settings: Any,
+    ) -> None:
+        super().__init__((), class_count, **settings)
+        self.offsets_s, self.depth = tuple(offsets_s), depth
+
+    def compute(self) -> dict[str, float]:
+        """p-AP, the mean over the offsets, and p-AP@1.0, ...; NaN without ground truth."""
+        pairs = online.start_pairs(*self._tables(), self.offsets_s, class_count=self.class_count)
+        scored = np.flatnonzero(pairs.truth_count)
+        precision = online.precision_to_depth(pairs, self.depth)[:, scored]
+        means = precision.mean(axis=1) if len(scored) else np.full(len(self.offsets_s), np.nan)
+        names = (f"p-AP@{offset_name(value)}" for value in self.offsets_s)
+        return {"p-AP": float(means.mean())} | dict(zip(names, means.tolist(), strict=True))

@@ -25,7 +25,7 @@ from tal.metrics.torch_boxes import FrameBoxMAP
 from tal.metrics.torch_frames import FrameMAP
 from tal.metrics.torch_masks import MaskIoU
 from tal.metrics.torch_moments import HighlightMAP, MomentMAP
-from tal.metrics.torch_online import OnlineDetection
+from tal.metrics.torch_online import OnlineDetection, StartDetectionAP
 from tal.metrics.torch_onset import OnsetAccuracy
 from tal.metrics.torch_plans import PlanAccuracy
 from tal.metrics.torch_ratings import ProgressCorrelation, QualityCorrelation
@@ -228,8 +228,8 @@ def _online_item(rng):
     return some(8, generation_time=True), some(4)
 
 
-def _online(items):
-    found, truth = (
+def _online_rows(items):
+    return tuple(
         detection.Rows(
             video_idx=_stacked([item[side].label for item in items])[0],
             label=np.concatenate([item[side].label for item in items]),
@@ -239,6 +239,17 @@ def _online(items):
         )
         for side in (0, 1)
     )
+
+
+def _starts(items):
+    found, truth = _online_rows(items)
+    pairs = online.start_pairs(truth, found, (1, 2.5), class_count=K)
+    means = np.nanmean(online.precision_to_depth(pairs, 0.5), axis=1)
+    return {"p-AP": means.mean(), "p-AP@1.0": means[0], "p-AP@2.5": means[1]}
+
+
+def _online(items):
+    found, truth = _online_rows(items)
     made_s = np.concatenate([item[0].extra["generation_time"] for item in items])
     pairs = detection.overlaps(truth, found, TIOU, class_count=K)
     delays = [np.mean(online.end_delays(pairs, value, truth.end_s, made_s)[0]) for value in TIOU]
@@ -302,6 +313,7 @@ CASES = {
     "highlights": Case(HighlightMAP, _highlights_item, _highlights),
     "onset": Case(lambda: OnsetAccuracy(TIOU, (0, 3)), _onset_item, _onset, flat=(2,)),
     "online": Case(lambda: OnlineDetection(K, TIOU), _online_item, _online),
+    "starts": Case(lambda: StartDetectionAP(K, (1, 2.5), depth=0.5), _online_item, _starts),
     "plans": Case(lambda: PlanAccuracy(3), _plans_item, _plans, flat=(3,)),
     "quality": Case(QualityCorrelation, lambda rng: (float(rng.integers(0, 5)), rng.random() * 100), _quality, flat=()),
     "progress": Case(
