@@ -1,13 +1,20 @@
 """`tal convert`: a checkpoint of an original implementation to a model package."""
 
+from __future__ import annotations
+
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tal.checkpoints import read_checkpoint
 from tal.errors import ConfigError, PackageError
+
+if TYPE_CHECKING:
+    from tal.features.layout import Layout
+    from tal.methods.originals import Described
 
 _LOG = logging.getLogger(__name__)
 
@@ -15,8 +22,9 @@ _LOG = logging.getLogger(__name__)
 def convert(
     checkpoint: Path,
     *,
-    config: Path,
     out: Path,
+    config: Path | None = None,
+    method: str | None = None,
     classes: Path | None = None,
     fps: float | None = None,
     stride_frames: float | None = None,
@@ -24,55 +32,64 @@ def convert(
     stream: str = "features",
     threshold: float = 0.2,
 ) -> None:
-    """Make a model package of an ActionFormer checkpoint as the original code saves it.
+    """Make a model package of a checkpoint as the original code of a method saves it.
 
     The moving average of the weights is taken where the checkpoint holds one, as the original's evaluation does.
     Nothing in the checkpoint but tensors and plain values is loaded.
 
     Args:
         checkpoint: File of the original (epoch_034.pth.tar and the like).
-        config: The YAML file that it was trained with; what it leaves out is the original's default.
         out: Folder of the model package.
+        config: The YAML file that it was trained with; what it leaves out is the original's default. Not needed where
+            the original has none, or keeps its settings in the checkpoint.
+        method: Whose original it is, by our name; without it the names of the weights tell.
         classes: Class names in the order of the outputs: a text file with one per line, a json list, or annotations
             in ActivityNet style with label_id; without it they are called "class 0", "class 1", ...
-        fps: Frames per second of the features, where the YAML leaves it to each video's annotations.
-        stride_frames: Frames from one feature to the next, instead of the YAML's feat_stride.
-        window_frames: Frames that a feature was computed from, instead of the YAML's num_frames.
+        fps: Frames per second of the features, where the original's settings leave it to each video's annotations.
+        stride_frames: Frames from one feature to the next, instead of the original's setting.
+        window_frames: Frames that a feature was computed from, instead of the original's setting.
         stream: Name of the feature stream; several projected streams are named stream_0, stream_1, ...
         threshold: Score from which a detection is shown; the original has none.
     """
-    from tal.methods.actionformer import ActionFormer
-    from tal.methods.originals import actionformer_config, load_original, original_settings
+    from tal.features.foreign import layout_spec
+    from tal.methods.originals import ENTRIES, ORIGINALS, Original, find_original
     from tal.package import save_package
+    from tal.registry import METHODS
 
-    written = _read_yaml(config)
-    settings = original_settings(written)
-    weights, which = read_original(checkpoint)
-    names = _numbered(settings["dataset"]["num_classes"]) if classes is None else read_classes(classes)
-    model = ActionFormer(actionformer_config(settings, names, stream=stream))
-    load_original(model, weights)
-    specs, layouts = _features(
-        model.inputs.streams,
-        settings["dataset"],
-        str(written.get("dataset_name", "")),
-        fps,
-        stride_frames,
-        window_frames,
-    )
+    written = {} if config is None else _read_yaml(config)
+    named: Original | None = None if method is None else ORIGINALS.load(method)
+    entries = ENTRIES if named is None else named.entries
+    held, weights, which = read_original(checkpoint, entries)
+    original = find_original(weights) if named is None else named
+    if config is None and original.needs_settings:
+        raise ConfigError(
+            f"no settings for {checkpoint}",
+            expected=f"--config with the YAML file that this {original.title} was trained with",
+        )
+    settings = original.complete(weights, {**held, **written})
+    described = original.described(settings)
+    names = _numbered(described.outputs) if classes is None else read_classes(classes)
+    model = METHODS.load(original.method)(original.configure(settings, names, stream=stream))
+    original.load(model, weights)
+    layout = _layout(described, fps, stride_frames, window_frames)
     save_package(
         out,
-        method="actionformer",
+        method=original.method,
         model=model.eval(),
-        features=specs,
-        layouts=layouts,
+        features={name: layout_spec(layout, width=width) for name, width in model.inputs.streams.items()},
+        layouts=dict.fromkeys(model.inputs.streams, layout),
         thresholds=dict.fromkeys(names, threshold),
-        card=_card(checkpoint, config, which, settings),
+        card=_card(original.title, checkpoint, config, which, described.outputs, model.inputs.train_snippets),
     )
-    _LOG.info("%s: %s of %s, %d classes", out, which, checkpoint.name, len(names))
+    _LOG.info("%s: %s, %s of %s, %d classes", out, original.title, which, checkpoint.name, len(names))
 
 
-def read_original(path: Path) -> tuple[dict[str, Any], str]:
-    """The weights in an original checkpoint, without the prefix "module.", and the name of the entry they are from.
+def read_original(path: Path, entries: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """What an original checkpoint holds beside tensors, its weights, and the name of the entry they are from.
+
+    Args:
+        path: The file.
+        entries: Where the weights may be, the best first. The prefix "module." of their names is taken off.
 
     Raises:
         PackageError: no such file, not a checkpoint, objects other than tensors in it, or no weights.
@@ -80,18 +97,19 @@ def read_original(path: Path) -> tuple[dict[str, Any], str]:
     import torch
 
     found = read_checkpoint(path)
-    which = next((k for k in ("state_dict_ema", "state_dict") if isinstance(found, dict) and found.get(k)), None)
+    which = next((k for k in entries if isinstance(found, dict) and found.get(k)), None)
     if which is None:
         keys = ", ".join(sorted(map(str, found))[:8]) if isinstance(found, dict) else type(found).__name__
         raise PackageError(
             f"{path} holds no weights of the original code, but {keys}",
-            expected="an entry state_dict_ema or state_dict",
+            expected=f"an entry {' or '.join(entries)}",
             cause="a checkpoint of another program",
         )
     weights = found[which]
     if not isinstance(weights, Mapping) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise PackageError(f"{path}: {which} is not a mapping of names to tensors")
-    return {str(name).removeprefix("module."): value for name, value in weights.items()}, which
+    held = {str(name): value for name, value in found.items() if name not in entries}
+    return held, {str(name).removeprefix("module."): value for name, value in weights.items()}, which
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
@@ -142,37 +160,22 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _features(
-    streams: Mapping[str, int],
-    dataset: Mapping[str, Any],
-    name: str,
-    fps: float | None,
-    stride_frames: float | None,
-    window_frames: float | None,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Spec and layout of every stream."""
-    from tal.features.foreign import layout_spec
-    from tal.features.layout import Layout
-
-    rate = dataset["default_fps"] if fps is None else fps
-    stride = dataset["feat_stride"] if stride_frames is None else stride_frames
-    window = dataset["num_frames"] if window_frames is None else window_frames
-    prefix = dataset.get("file_prefix") or ""
-    if stride > 0:
-        layout = Layout(stride_frames=stride, window_frames=window, fps=rate, prefix=prefix, name=name)
-    else:
-        layout = Layout(resampled_to=dataset["max_seq_len"], prefix=prefix, name=name)
-    return (
-        {stream: layout_spec(layout, width=width) for stream, width in streams.items()},
-        dict.fromkeys(streams, layout),
-    )
+def _layout(
+    described: Described, fps: float | None, stride_frames: float | None, window_frames: float | None
+) -> Layout:
+    """The features' layout: what the settings say, but for what the user does."""
+    given = {"fps": fps, "stride_frames": stride_frames, "window_frames": window_frames}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if stride_frames is not None:
+        changes["rows"] = None
+    return replace(described, **changes).layout()
 
 
-def _card(checkpoint: Path, config: Path, which: str, settings: Mapping[str, Any]) -> str:
-    dataset, levels = settings["dataset"], len(settings["model"]["regression_range"])
+def _card(title: str, checkpoint: Path, config: Path | None, which: str, outputs: int, snippets: int) -> str:
+    settings = "its own settings" if config is None else f"the settings of `{config.name}`"
     return (
         f"# {checkpoint.stem}\n\n"
-        f"ActionFormer, converted from `{checkpoint.name}` ({which}) with the settings of `{config.name}`: "
-        f"{dataset['num_classes']} outputs, {levels} levels, training windows of {dataset['max_seq_len']} snippets.\n\n"
+        f"{title}, converted from `{checkpoint.name}` ({which}) with {settings}: {outputs} outputs, training windows "
+        f"of {snippets} snippets.\n\n"
         "Data, licence and metric: as published with the checkpoint. The score thresholds were not chosen on data.\n"
     )

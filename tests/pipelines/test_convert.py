@@ -13,7 +13,7 @@ import yaml
 from tal.cli import main
 from tal.errors import PackageError
 from tal.features import Layout, open_features
-from tal.methods.originals import original_settings
+from tal.methods.originals import ORIGINALS
 from tal.package import load_model
 from tal.pipelines.convert import read_classes
 
@@ -53,7 +53,7 @@ YAML = {
 @pytest.fixture
 def original(tmp_path):
     """A checkpoint as the original saves it: last weights, their moving average, optimiser state; and its YAML."""
-    settings = original_settings(YAML)
+    settings = ORIGINALS.load("actionformer").settings(YAML)
     last, mean = slow.random_weights(settings, seed=1), slow.random_weights(settings, seed=2)
     checkpoint = {
         "epoch": 34,
@@ -98,7 +98,7 @@ def test_a_checkpoint_becomes_a_package_with_the_same_outputs(original):
         duration_s=5.6,
     )
     batch = collate([sample], package.model.inputs, train=False)
-    settings = original_settings(YAML)
+    settings = ORIGINALS.load("actionformer").settings(YAML)
     with torch.no_grad():
         outputs = package.model(batch)
         logits, offsets, masks = slow.slow_network(
@@ -146,6 +146,19 @@ def test_a_checkpoint_of_another_method_is_refused(original, capsys):
     assert "start_head.head.0.conv.weight" in said
     assert "stem.0.attention.query.bias" in said
     assert "another method" in said
+
+
+def test_settings_have_to_be_given(original, capsys):
+    words = [str(original / "epoch_034.pth.tar"), "--out", str(original / "model")]
+    assert main(["convert", *words]) == 2
+    assert "--config with the YAML file that this ActionFormer was trained with" in capsys.readouterr().err
+
+
+def test_the_method_can_be_named(original, capsys):
+    assert _convert(original, "--method", "actionformer") == 0
+    assert load_model(original / "model").method == "actionformer"
+    assert _convert(original, "--method", "actionfromer") == 2
+    assert "did you mean actionformer" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_another_program_is_refused(original, capsys):

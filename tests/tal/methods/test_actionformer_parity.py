@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from tal.methods.actionformer import ActionFormer, ActionFormerConfig
 from tal.methods.base import Batch
-from tal.methods.originals import load_original
+from tal.methods.originals import ORIGINALS
 from tal.ops.nms import NmsConfig
 from tal.segments import Segments
 from tal.timeline import SnippetGrid
@@ -46,7 +46,7 @@ def model():
         nms=NmsConfig(),
     )
     model = ActionFormer(config)
-    load_original(model, load_file(f"{CASE}.weights.safetensors"))
+    ORIGINALS.load("actionformer").load(model, load_file(f"{CASE}.weights.safetensors"))
     return model
 
 

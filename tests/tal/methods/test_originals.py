@@ -9,11 +9,13 @@ import torch
 from tal.errors import ConfigError, PackageError
 from tal.methods.actionformer import ActionFormer
 from tal.methods.base import Batch
-from tal.methods.originals import actionformer_config, load_original, original_settings
+from tal.methods.originals import ORIGINALS
 from tal.timeline import SnippetGrid
 
 sys.path.insert(0, str(Path(__file__).parent))
 from slow_actionformer import random_weights, slow_network
+
+ORIGINAL = ORIGINALS.load("actionformer")
 
 SMALL = {
     "dataset": {"input_dim": 10, "num_classes": 3, "max_seq_len": 48},
@@ -45,7 +47,7 @@ CHANGES = {
 
 
 def _settings(change):
-    return original_settings({name: {**SMALL[name], **change.get(name, {})} for name in SMALL})
+    return ORIGINAL.settings({name: {**SMALL[name], **change.get(name, {})} for name in SMALL})
 
 
 def _original_length(count, settings):
@@ -60,9 +62,9 @@ def _original_length(count, settings):
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_outputs_equal_the_slow_network(change, count):
     settings = _settings(change)
-    model = ActionFormer(actionformer_config(settings, ("a", "b", "c"))).eval()
+    model = ActionFormer(ORIGINAL.configure(settings, ("a", "b", "c"))).eval()
     weights = random_weights(settings)
-    load_original(model, weights)
+    ORIGINAL.load(model, weights)
     features = torch.randn(10, count, generator=torch.Generator().manual_seed(count))
     widths = list(model.inputs.streams.values())
     batch = Batch(
@@ -84,13 +86,13 @@ def test_outputs_equal_the_slow_network(change, count):
 
 def test_every_entry_of_the_checkpoint_is_used():
     settings = _settings({"model": {"fpn_type": "fpn", "use_rel_pe": True}})
-    model = ActionFormer(actionformer_config(settings, ("a", "b", "c")))
+    model = ActionFormer(ORIGINAL.configure(settings, ("a", "b", "c")))
     weights = random_weights(settings)
-    load_original(model, weights)
+    ORIGINAL.load(model, weights)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for name in weights:
         changed = dict(weights) | {name: weights[name] + 1}
-        load_original(model, changed)
+        ORIGINAL.load(model, changed)
         assert sum(not torch.equal(value, before[key]) for key, value in model.state_dict().items()) == 1, name
 
 
@@ -106,12 +108,12 @@ def test_every_entry_of_the_checkpoint_is_used():
 )
 def test_other_weights_are_refused_and_named(edit, message):
     settings = _settings({})
-    model = ActionFormer(actionformer_config(settings, ("a", "b", "c")))
+    model = ActionFormer(ORIGINAL.configure(settings, ("a", "b", "c")))
     weights = random_weights(settings)
     edit(weights)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(PackageError) as caught:
-        load_original(model, weights)
+        ORIGINAL.load(model, weights)
     assert message in str(caught.value)
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
@@ -132,11 +134,11 @@ def test_other_weights_are_refused_and_named(edit, message):
 )
 def test_settings_without_an_equivalent_are_refused(change, message):
     with pytest.raises(ConfigError) as caught:
-        actionformer_config(_settings(change), ("a", "b", "c"))
+        ORIGINAL.configure(_settings(change), ("a", "b", "c"))
     assert message in str(caught.value)
 
 
 def test_one_output_and_many_names_are_class_agnostic():
     settings = _settings({"dataset": {"num_classes": 1}})
-    assert actionformer_config(settings, ("a", "b", "c")).class_agnostic
-    assert not actionformer_config(settings, ("action",)).class_agnostic
+    assert ORIGINAL.configure(settings, ("a", "b", "c")).class_agnostic
+    assert not ORIGINAL.configure(settings, ("action",)).class_agnostic

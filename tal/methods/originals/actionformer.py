@@ -1,0 +1,87 @@
+"""The original ActionFormer: happyharrycn/actionformer_release."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tal.methods.actionformer import ActionFormerConfig
+from tal.methods.originals.base import Original, Settings, refuse_others
+from tal.methods.originals.pyramids import (
+    DATASET,
+    FIXED,
+    KEYS,
+    MODEL,
+    TEST,
+    TRAIN,
+    pyramid_described,
+    pyramid_fields,
+    pyramid_settings,
+)
+
+_BLOCK = r"^backbone\.(stem|branch)\.(\d+)\."
+
+_KEYS: tuple[tuple[str, str], ...] = (
+    (_BLOCK + r"ln1\.", r"\1.\2.norm_attention."),
+    (_BLOCK + r"ln2\.", r"\1.\2.norm_mlp."),
+    (_BLOCK + r"attn\.(query|key|value)_conv\.conv\.", r"\1.\2.attention.\3_conv."),
+    (_BLOCK + r"attn\.rel_pe$", r"\1.\2.attention.position_bias"),
+    (_BLOCK + r"attn\.", r"\1.\2.attention."),
+    (_BLOCK + r"mlp\.0\.", r"\1.\2.expand."),
+    (_BLOCK + r"mlp\.3\.", r"\1.\2.contract."),
+    (_BLOCK + r"drop_path_attn\.scale$", r"\1.\2.scale_attention.scale"),
+    (_BLOCK + r"drop_path_mlp\.scale$", r"\1.\2.scale_mlp.scale"),
+    *KEYS,
+)
+
+_DEFAULTS: Settings = {
+    "dataset": DATASET,
+    "model": {
+        **MODEL,
+        "backbone_type": "convTransformer",
+        "backbone_arch": (2, 2, 5),
+        "n_head": 4,
+        "n_mha_win_size": -1,
+        "use_abs_pe": False,
+        "use_rel_pe": False,
+    },
+    "train_cfg": TRAIN,
+    "test_cfg": TEST,
+}
+
+
+def _settings(values: Mapping[str, Any]) -> Settings:
+    return pyramid_settings(values, _DEFAULTS)
+
+
+def _config(settings: Settings, classes: Sequence[str], stream: str) -> ActionFormerConfig:
+    refuse_others(settings, {**FIXED, ("model", "backbone_type"): "convTransformer"})
+    model, train = settings["model"], settings["train_cfg"]
+    embed, stem, branch = model["backbone_arch"]
+    windows = model["n_mha_win_size"]
+    return ActionFormerConfig(
+        **pyramid_fields(settings, classes, stream),
+        heads=model["n_head"],
+        embed_layers=embed,
+        stem_layers=stem,
+        branch_layers=branch,
+        window=_window(windows) if isinstance(windows, int) else tuple(map(_window, windows)),
+        absolute_positions=model["use_abs_pe"],
+        relative_positions=model["use_rel_pe"],
+        dropout=train["dropout"],
+        drop_path=train["droppath"],
+    )
+
+
+def _window(size: int) -> int:
+    """0 where the original sees the whole sequence: any size of 1 or less."""
+    return size if size > 1 else 0
+
+
+ORIGINAL = Original(
+    method="actionformer",
+    title="ActionFormer",
+    keys=_KEYS,
+    signature=r"^backbone\.(stem|branch)\.\d+\.attn\.",
+    settings=_settings,
+    config=_config,
+    described=pyramid_described,
+)
