@@ -145,8 +145,10 @@ def _by_stream(option: str, what: str, words: Sequence[str], package: Package) -
 
 
 def _ids_of(localizer: Localizer, truth: Annotations | None, subset: str | None) -> list[str]:
-    """Without videos: those that all streams have features of, and that are in the split if one is named."""
-    known = set.intersection(*(set(source.ids()) for source in localizer.sources.values()))
+    """Without videos: those that all needed streams have features of, and that are in the split if one is named."""
+    optional = localizer.package.model.inputs.optional
+    needed = [source for stream, source in localizer.sources.items() if stream not in optional]
+    known = set.intersection(*(set(source.ids()) for source in needed))
     if truth is not None and subset is not None:
         known &= {video for video, record in truth.videos.items() if record.subset.lower() == subset.lower()}
     if not known:

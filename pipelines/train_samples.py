@@ -1,6 +1,6 @@
 """The videos that a recipe trains and validates on: annotations cleaned, features opened, everything counted."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import overload
 
@@ -34,6 +34,7 @@ class Samples(Sequence[Sample]):
         sources: Stream name -> features.
         memory_gib: Keep loaded samples while they take less than this together.
         video_scores: Video -> (K,) scores.
+        lacking: Stream -> videos without it, which are loaded without it.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class Samples(Sequence[Sample]):
         *,
         memory_gib: float,
         video_scores: Mapping[str, Tensor] | None = None,
+        lacking: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self.records, self.sources, self.memory_gib = list(records), dict(sources), memory_gib
-        self._video_scores = video_scores
+        self._video_scores, self._lacking = video_scores, dict(lacking or {})
         self._kept: dict[int, Sample] = {}
         self._bytes = 0
 
@@ -74,6 +76,7 @@ class Samples(Sequence[Sample]):
         features = {
             name: source.load(record.video, duration_s=record.duration_s, fps=record.fps)
             for name, source in self.sources.items()
+            if record.video not in self._lacking.get(name, ())
         }
         if record.duration_s is None and len(record.instances):  # then the last instance says how long it is at least
             last_s = float(record.instances.end_s.max())
@@ -94,6 +97,7 @@ class Samples(Sequence[Sample]):
             self.sources,
             memory_gib=self.memory_gib,
             video_scores=self._video_scores,
+            lacking=self._lacking,
         )
         chosen._kept = {row: self._kept[index] for row, index in enumerate(indices) if index in self._kept}
         chosen._bytes = self._bytes
@@ -136,13 +140,21 @@ def open_data(settings: DataSettings) -> TrainingData:
     sources = {name: open_features(each.folder, layout=each.layout) for name, each in settings.features.items()}
     annotations, report = clean(published, settings.cleaning)
     notes = [f"annotations: {report}"]
+    ids = {name: frozenset(source.ids()) for name, source in sources.items()}
+    optional = [name for name, each in settings.features.items() if each.optional]
+    lacking: dict[str, frozenset[str]] = {}
     chosen: dict[str, list[VideoRecord]] = {}
     for split, subsets in (("train", settings.train_subsets), ("validation", settings.validation_subsets)):
         wanted = {name.lower() for name in subsets}
         records = [record for record in annotations.videos.values() if record.subset.lower() in wanted]
-        chosen[split], left_out = _with_features(records, sources, settings)
+        chosen[split], left_out = _with_features(records, ids, settings)
         if left_out:
             notes.append(f"{len(left_out)} {split} videos have no features and are left out: {_some(left_out)}")
+        for name in optional:
+            without = [record.video for record in chosen[split] if record.video not in ids[name]]
+            lacking[name] = lacking.get(name, frozenset()) | set(without)
+            if without:
+                notes.append(f"{len(without)} {split} videos have no {name}, and are used without: {_some(without)}")
     used = {split: {name for record in records for name in record.instances.names} for split, records in chosen.items()}
     classes = tuple(name for name in annotations.classes if name in used["train"] | used["validation"])
     never = sorted(set(classes) - used["train"])
@@ -155,6 +167,7 @@ def open_data(settings: DataSettings) -> TrainingData:
             sources,
             memory_gib=settings.memory_gib,
             video_scores=scores,
+            lacking=lacking,
         )
         for split, records in chosen.items()
     }
@@ -180,17 +193,22 @@ def _check_subsets(annotations: Annotations, settings: DataSettings) -> None:
 
 
 def _with_features(
-    records: Sequence[VideoRecord], sources: Mapping[str, FeatureSource], settings: DataSettings
+    records: Sequence[VideoRecord], ids: Mapping[str, frozenset[str]], settings: DataSettings
 ) -> tuple[list[VideoRecord], list[str]]:
-    """Records that have every stream, and the ids of those that have not.
+    """Records that have every stream but the optional ones, and the ids of those that have not.
+
+    Args:
+        records: Of a split.
+        ids: Stream -> videos that have it.
+        settings: Which streams are optional, and what happens to videos without the others.
 
     Raises:
         FeatureError: some have not, and the settings do not allow it.
     """
-    known = [set(source.ids()) for source in sources.values()]
-    missing = [record.video for record in records if not all(record.video in ids for ids in known)]
+    needed = {name: each for name, each in settings.features.items() if not each.optional}
+    missing = [record.video for record in records if not all(record.video in ids[name] for name in needed)]
     if missing and (settings.missing == "error" or len(missing) == len(records)):
-        folders = ", ".join(str(stream.folder) for stream in settings.features.values())
+        folders = ", ".join(str(stream.folder) for stream in needed.values())
         raise FeatureError(
             f"{len(missing)} of {len(records)} videos have no features: {_some(missing)}",
             expected=f"each of them in {folders}",
@@ -227,16 +245,14 @@ def _renumbered(instances: Segments, classes: tuple[str, ...]) -> Segments:
 
 def feature_stats(samples: Samples) -> FeatureStats:
     """Mean and standard deviation of every channel over all snippets of all videos; a constant channel's is 1."""
-    sums: dict[str, tuple[Tensor, Tensor]] = {}
-    count = 0
+    sums: dict[str, tuple[int, Tensor, Tensor]] = {}
     for sample in track(samples, "feature statistics"):
-        count += sample.grid.count
         for name, x in sample.streams.items():
             wide = x.double()
-            total, squares = sums.get(name, (torch.zeros(()), torch.zeros(())))
-            sums[name] = (total + wide.sum(0), squares + wide.square().sum(0))
-    mean = {name: total / count for name, (total, _) in sums.items()}
-    variance = {name: squares / count - mean[name].square() for name, (_, squares) in sums.items()}
+            count, total, squares = sums.get(name, (0, torch.zeros(()), torch.zeros(())))
+            sums[name] = (count + len(x), total + wide.sum(0), squares + wide.square().sum(0))
+    mean = {name: total / count for name, (count, total, _) in sums.items()}
+    variance = {name: squares / count - mean[name].square() for name, (count, _, squares) in sums.items()}
     std = {name: each.clamp(min=0).sqrt() for name, each in variance.items()}
     return FeatureStats(
         mean={name: each.float() for name, each in mean.items()},

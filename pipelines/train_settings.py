@@ -17,10 +17,12 @@ class Stream:
     Args:
         folder: A feature store that `tal extract` wrote, or a folder of arrays that others made.
         layout: How a folder that others made is laid out in time; not needed for a store.
+        optional: Videos may lack this stream, as films without sound do; for methods that can do without it.
     """
 
     folder: Path
     layout: Layout | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,8 @@ class DataSettings:
         cleaning: What happens to faulty instances before training; validation is always scored as published.
         protocol: Protocol by which validation is scored.
         tiou: tIoU thresholds of the validation's mAP; empty: the protocol's own.
-        missing: A video without features stops the run ("error") or is left out and counted ("skip").
+        missing: A video without features stops the run ("error") or is left out and counted ("skip"); optional streams
+            are not asked for.
         video_scores: Video-level class scores from an external classifier, {video: {class: score}} as json.
         memory_gib: Features are kept in memory when all of them take less than this, else read in every epoch.
     """

@@ -131,6 +131,7 @@ class Localizer:
     Args:
         package: The model.
         sources: Stream -> folder of features, read in place of the videos; None: features are made from the videos.
+            Videos may be absent from the folder of a stream that the model can do without, and so may the folder.
         weights: Stream -> local file of its backbone's weights, for features that were made with one.
         video_scores: Video -> (K,) class scores from an external classifier, which name the detections.
 
@@ -150,6 +151,10 @@ class Localizer:
         self.package, self.sources, self._video_scores = package, dict(sources or {}), video_scores
         self._device = str(next(package.model.parameters()).device)
         self._backbones: dict[str, Backbone] = {}
+        self._having = {
+            name: frozenset(self.sources[name].ids() if name in self.sources else ())
+            for name in package.model.inputs.optional
+        }
         if sources is None:
             for name, spec in package.features.items():
                 self._backbones[name] = _backbone_of(name, spec, self._device, (weights or {}).get(name))
@@ -235,7 +240,9 @@ class Localizer:
 
     def _stored(self, video: str, duration_s: float | None, fps: float | None) -> FeatureStream:
         loaded = {
-            name: self.sources[name].load(video, duration_s=duration_s, fps=fps) for name in self.package.features
+            name: self.sources[name].load(video, duration_s=duration_s, fps=fps)
+            for name in self.package.features
+            if video in self._having.get(name, (video,))
         }
         loaded = on_one_grid(loaded)
         first = next(iter(loaded.values()))

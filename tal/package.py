@@ -73,10 +73,12 @@ class Package:
         """Refuse features other than those that the model was trained on.
 
         Raises:
-            FeatureError: a stream that is missing, or a spec that differs; both are shown.
+            FeatureError: a stream that is missing and not optional, or a spec that differs; both are shown.
         """
         for name, wanted in self.features.items():
             if name not in specs:
+                if name in self.model.inputs.optional:
+                    continue
                 raise FeatureError(
                     f"no features of stream {name!r}, only {', '.join(sorted(specs)) or 'none'}",
                     expected=f"{wanted.backbone}, {wanted.width} channels",

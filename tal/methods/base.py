@@ -19,12 +19,14 @@ class Inputs:
 
     Args:
         streams: Name of each feature stream -> its width C.
+        optional: Those of them that a video may lack, such as sound; a batch holds zeros in their place.
         train_snippets: T that training windows are cropped and padded to.
         multiple_of: T is padded to a multiple of this in inference.
         resize_to: Features are interpolated to this fixed T instead of cropped and padded; None otherwise.
     """
 
     streams: Mapping[str, int]
+    optional: tuple[str, ...] = ()
     train_snippets: int
     multiple_of: int = 1
     resize_to: int | None = None
@@ -35,7 +37,7 @@ class Batch:
     """B windows of features, padded to one T.
 
     Args:
-        streams: Name -> (B, C, T) float; zero where padded.
+        streams: Name -> (B, C, T) float; zero where padded, and where a video lacks an optional stream.
         mask: (B, 1, T) bool, True where valid.
         grids: The time of each window's valid snippets (count = valid length), in the video's time.
         durations_s: The video's duration, seconds; limits the detections.
@@ -71,7 +73,7 @@ class Sample:
 
     Args:
         video: The id.
-        streams: Name -> (T, C) float32 tensor, all of the same T.
+        streams: Name -> (T, C) float32 tensor, all of the same T; an optional stream that the video lacks is absent.
         grid: Time of the snippets; count = T.
         duration_s: The video's duration, seconds.
         instances: In the video's time; None in inference.

@@ -161,8 +161,9 @@ def collate(samples: Sequence[Sample], inputs: Inputs, train: bool) -> Batch:
     streams = {name: torch.zeros(len(samples), width, padded) for name, width in inputs.streams.items()}
     mask = torch.zeros(len(samples), 1, padded, dtype=torch.bool)
     for row, (sample, length) in enumerate(zip(samples, lengths, strict=True)):
-        for name, stacked in streams.items():
-            stacked[row, :, :length] = sample.streams[name].T
+        for name, rows in sample.streams.items():
+            if name in streams:
+                streams[name][row, :, :length] = rows.T
         mask[row, :, :length] = True
     scores = [sample.video_scores for sample in samples if sample.video_scores is not None]
     return Batch(
@@ -185,6 +186,8 @@ def _targets(sample: Sample) -> Segments:
 def _check_streams(sample: Sample, inputs: Inputs) -> None:
     for name, width in inputs.streams.items():
         if name not in sample.streams:
+            if name in inputs.optional:
+                continue
             raise FeatureError(
                 f"{sample.video} has no features of stream {name!r}, only {', '.join(sorted(sample.streams))}",
                 expected=f"the streams {', '.join(sorted(inputs.streams))}",

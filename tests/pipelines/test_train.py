@@ -243,6 +243,23 @@ def test_missing_features_are_refused_or_skipped(recipe, data_folder, tmp_path):
     assert "1 train videos have no features and are left out: video1" in " ".join(data.notes)
 
 
+def test_videos_may_lack_an_optional_stream(recipe, data_folder, tmp_path):
+    rgb, folder = recipe.data.features["rgb"], tmp_path / "sound"
+    folder.mkdir()
+    for path in sorted((data_folder / "features").glob("*.npy"))[1:]:
+        np.save(folder / path.name, np.load(path)[:, :2] + 5)
+    both = {"rgb": rgb, "sound": replace(rgb, folder=folder)}
+    with pytest.raises(FeatureError, match="1 of 6 videos have no features: video0"):
+        open_data(replace(recipe.data, features=both))
+    both["sound"] = replace(both["sound"], optional=True)
+    data = open_data(replace(recipe.data, features=both))
+    assert "1 train videos have no sound, and are used without: video0" in " ".join(data.notes)
+    assert [set(sample.streams) for sample in data.train[:2]] == [{"rgb"}, {"rgb", "sound"}]
+    assert set(data.fold([0]).validation[0].streams) == {"rgb"}
+    everything = torch.cat([sample.streams["sound"] for sample in data.train[1:]])
+    torch.testing.assert_close(feature_stats(data.train).mean["sound"], everything.mean(0))
+
+
 def test_subset_that_does_not_exist(recipe):
     with pytest.raises(ConfigError, match="no subset 'test'") as error:
         open_data(replace(recipe.data, validation_subsets=("test",)))

@@ -129,6 +129,17 @@ def test_collate_refuses_other_features(streams, text):
         collate([make_sample(count=5)], Inputs(streams=streams, train_snippets=64), train=True)
 
 
+def test_collate_puts_zeros_where_a_video_lacks_an_optional_stream():
+    inputs = Inputs(streams={"rgb": 3, "sound": 2}, optional=("sound",), train_snippets=64)
+    heard, silent = make_sample(count=5), make_sample(count=7)
+    heard = replace(heard, streams={**heard.streams, "sound": torch.ones(5, 2)})
+    batch = collate([heard, silent], inputs, train=False)
+    assert batch.streams["sound"].sum((1, 2)).tolist() == [10, 0]
+    assert batch.streams["rgb"][1].any()
+    with pytest.raises(FeatureError, match="no features of stream 'sound'"):
+        collate([heard, silent], replace(inputs, optional=()), train=False)
+
+
 def _features(count, stride_s, width=2, window_s=0.5):
     grid = SnippetGrid(stride_s=stride_s, window_s=window_s, count=count)
     return VideoFeatures(video="v", features=np.ones((count, width), np.float16), grid=grid, duration_s=None)
