@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from tal.annotations.moment_results import Query
 from tal.segments import Segments
 from tal.timeline import SnippetGrid
 
@@ -23,6 +24,8 @@ class Inputs:
         train_snippets: T that training windows are cropped and padded to.
         multiple_of: T is padded to a multiple of this in inference.
         resize_to: Features are interpolated to this fixed T instead of cropped and padded; None otherwise.
+        text: Width of the tokens of the query that each video is asked; None: detections of classes, no queries.
+        text_tokens: Most tokens of a query, the first ones.
     """
 
     streams: Mapping[str, int]
@@ -30,6 +33,8 @@ class Inputs:
     train_snippets: int
     multiple_of: int = 1
     resize_to: int | None = None
+    text: int | None = None
+    text_tokens: int = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +47,11 @@ class Batch:
         grids: The time of each window's valid snippets (count = valid length), in the video's time.
         durations_s: The video's duration, seconds; limits the detections.
         videos: The ids.
-        targets: Instances in the video's time, seconds; None in inference.
+        targets: Instances, or the moments that answer the queries, in the video's time, seconds; None in inference.
         video_scores: (B, K) video-level class scores in [0, 1] from an external classifier; None without one.
+        queries: What each video is asked, with the tokens `text`, (B, L, C) float, zero where padded, and `text_mask`,
+            (B, L) bool; None where nothing is asked.
+        saliency_pairs: (B, 2, P) int64, for each query P snippets that should score above P others; training only.
     """
 
     streams: Mapping[str, Tensor]
@@ -53,17 +61,33 @@ class Batch:
     videos: tuple[str, ...]
     targets: tuple[Segments, ...] | None = None
     video_scores: Tensor | None = None
+    queries: tuple[Query, ...] | None = None
+    text: Tensor | None = None
+    text_mask: Tensor | None = None
+    saliency_pairs: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.videos)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What tells the batch's predictions apart: the queries' ids, or the videos'."""
+        return self.videos if self.queries is None else tuple(each.qid for each in self.queries)
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch with its tensors on `device`."""
+
+        def moved(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=non_blocking)
+
         return replace(
             self,
             streams={name: x.to(device, non_blocking=non_blocking) for name, x in self.streams.items()},
             mask=self.mask.to(device, non_blocking=non_blocking),
-            video_scores=None if self.video_scores is None else self.video_scores.to(device),
+            video_scores=moved(self.video_scores),
+            text=moved(self.text),
+            text_mask=moved(self.text_mask),
+            saliency_pairs=moved(self.saliency_pairs),
         )
 
 
@@ -76,8 +100,9 @@ class Sample:
         streams: Name -> (T, C) float32 tensor, all of the same T; an optional stream that the video lacks is absent.
         grid: Time of the snippets; count = T.
         duration_s: The video's duration, seconds.
-        instances: In the video's time; None in inference.
+        instances: In the video's time; the moments that answer `query`, where there is one; None in inference.
         video_scores: (K,) in [0, 1], or None.
+        query, text, saliency_pairs: What the video is asked, its tokens (L, C), and (2, P) as in `Batch`; or None.
     """
 
     video: str
@@ -86,6 +111,9 @@ class Sample:
     duration_s: float
     instances: Segments | None = None
     video_scores: Tensor | None = None
+    query: Query | None = None
+    text: Tensor | None = None
+    saliency_pairs: Tensor | None = None
 
 
 class Method(nn.Module):

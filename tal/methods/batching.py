@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -166,6 +167,8 @@ def collate(samples: Sequence[Sample], inputs: Inputs, train: bool) -> Batch:
                 streams[name][row, :, :length] = rows.T
         mask[row, :, :length] = True
     scores = [sample.video_scores for sample in samples if sample.video_scores is not None]
+    pairs = [sample.saliency_pairs for sample in samples if sample.saliency_pairs is not None]
+    asked = {} if inputs.text is None else stack_queries(samples, inputs.text, inputs.text_tokens)
     return Batch(
         streams=streams,
         mask=mask,
@@ -174,7 +177,35 @@ def collate(samples: Sequence[Sample], inputs: Inputs, train: bool) -> Batch:
         videos=tuple(sample.video for sample in samples),
         targets=tuple(_targets(sample) for sample in samples) if train else None,
         video_scores=torch.stack(scores) if len(scores) == len(samples) else None,
+        saliency_pairs=torch.stack(pairs) if len(pairs) == len(samples) else None,
+        **asked,
     )
+
+
+def stack_queries(samples: Sequence[Sample], width: int, most: int) -> dict[str, Any]:
+    """`queries`, `text` (B, L, C) and `text_mask` (B, L) of a batch; no text has more than `most` tokens.
+
+    Raises:
+        FeatureError: a sample without a query, or text features of another width.
+    """
+    texts, queries = [], []
+    for sample in samples:
+        if sample.text is None or sample.query is None:
+            raise FeatureError(f"{sample.video} is asked nothing", expected="a query with its text features")
+        if sample.text.shape[1:] != (width,) or not len(sample.text):
+            raise FeatureError(
+                f"query {sample.query.qid!r}: text features of shape {tuple(sample.text.shape)}",
+                expected=f"(tokens, {width}), as the model reads them",
+                cause="text features of another model",
+            )
+        texts.append(sample.text[:most])
+        queries.append(sample.query)
+    lengths = torch.tensor([len(text) for text in texts])
+    return {
+        "queries": tuple(queries),
+        "text": torch.nn.utils.rnn.pad_sequence(texts, batch_first=True),
+        "text_mask": torch.arange(int(lengths.max())) < lengths[:, None],
+    }
 
 
 def _targets(sample: Sample) -> Segments:
