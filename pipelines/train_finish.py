@@ -13,6 +13,7 @@ from tal.datasets.protocol import Protocol
 from tal.evaluation import evaluate
 from tal.methods.base import Method
 from tal.methods.batching import collate
+from tal.methods.windows import predict_whole
 from tal.metrics.matching import MATCH_TIOU, best_threshold, match
 from tal.pipelines.train_data import WholeVideos
 from tal.pipelines.train_samples import ONE_CLASS, Samples, TrainingData, as_one_class
@@ -77,7 +78,7 @@ def detect(method: Method, samples: Samples) -> dict[str, Segments]:
     found = {}
     for index in track(range(len(videos)), "detecting"):
         batch = collate([videos[index]], method.inputs, train=False).to(device)
-        found[batch.videos[0]] = method.predict(batch)[0]
+        found[batch.videos[0]] = predict_whole(method, batch)[0]
     return found
 
 

@@ -71,15 +71,19 @@ class WindowSettings:
 
     Args:
         crop_ratio: Shortest and longest window, as shares of a video that fits into one window; null: all of it.
-        trunc: An instance is kept if this share of its length lies in the window.
+        trunc: An instance is kept if this share of its length lies in the window; for all windows, if more does.
+        choice: "random": one window per video and epoch, at random. "all": every window of a fixed length as in
+            inference that holds an instance, in every epoch; for methods that read such windows.
         augmentation: Random changes of the features.
     """
 
+    choice: Literal["random", "all"] = "random"
     crop_ratio: tuple[float, float] | None = (0.9, 1.0)
     trunc: float = 0.5
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
+        _require(self.choice in ("random", "all"), f"windows.choice of {self.choice!r}", '"random" or "all"')
         _require(0 <= self.trunc <= 1, f"windows.trunc of {self.trunc}", "a share in [0, 1]")
         ratio = self.crop_ratio
         _require(
@@ -89,22 +93,40 @@ class WindowSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimSettings:
-    """AdamW with a linear warm-up and a cosine fall of the learning rate, both counted in steps.
+    """The optimiser and its learning rate: a linear warm-up, counted in steps, then the schedule.
 
     Args:
+        optimizer: "adamw" shrinks the weights beside the gradient's step, "adam" adds weight_decay * weight to the
+            gradient, as older recipes do.
         lr: Highest learning rate, per device; multiplied by the number of devices.
-        min_lr: Learning rate at the end.
-        weight_decay: On the weights of linear and convolution layers only.
+        schedule: After the warm-up, half a cosine down to min_lr, counted in steps; "steps": times lr_factor at every
+            milestone; "constant".
+        min_lr: Learning rate at the end of the cosine.
+        schedule_epochs: Epochs that the cosine is spread over, the warm-up included, for trainings that stop before
+            its end; 0: trainer.max_epochs.
+        milestones: Epochs, those of the warm-up included, after which the learning rate falls by lr_factor.
+        lr_factor: What the learning rate is multiplied by at a milestone.
+        weight_decay: Of what `decayed` says.
+        decayed: "weights": only the weights of linear and convolution layers; "all": every parameter.
+        decay_factors: First part of parameters' names -> factor of their weight decay, such as {base: 10}; the longest
+            that fits counts.
         warmup_epochs: Epochs in which the learning rate rises from 0; counted within trainer.max_epochs.
         batch_size: Windows per step and device.
         clip_norm: Largest norm of the gradient; 0: not limited.
-        ema_decay: Of the running mean of the weights, which is what is validated and kept.
+        ema_decay: Of the running mean of the weights, which is what is validated and kept; 0: the weights themselves.
         ema_warmup: Let the decay rise from 0, so that a training of a few hundred steps forgets its initial weights.
     """
 
+    optimizer: Literal["adamw", "adam"] = "adamw"
     lr: float = 1e-4
+    schedule: Literal["cosine", "steps", "constant"] = "cosine"
     min_lr: float = 1e-8
+    schedule_epochs: int = 0
+    milestones: tuple[int, ...] = ()
+    lr_factor: float = 0.1
     weight_decay: float = 0.05
+    decayed: Literal["weights", "all"] = "weights"
+    decay_factors: dict[str, float] = field(default_factory=dict)
     warmup_epochs: int = 5
     batch_size: int = 2
     clip_norm: float = 1.0
@@ -112,11 +134,25 @@ class OptimSettings:
     ema_warmup: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("lr", "batch_size"):
+        for name in ("lr", "lr_factor", "batch_size"):
             _require(getattr(self, name) > 0, f"optim.{name} of {getattr(self, name)}", "a positive number")
-        for name in ("min_lr", "weight_decay", "warmup_epochs", "clip_norm"):
+        for name in ("min_lr", "schedule_epochs", "weight_decay", "warmup_epochs", "clip_norm"):
             _require(getattr(self, name) >= 0, f"optim.{name} of {getattr(self, name)}", "zero or more")
         _require(0 <= self.ema_decay < 1, f"optim.ema_decay of {self.ema_decay}", "a number in [0, 1)")
+        falling = [factor for factor in self.decay_factors.values() if factor < 0]
+        _require(not falling, f"optim.decay_factors of {self.decay_factors}", "factors of zero or more")
+        rising = list(self.milestones) == sorted(set(self.milestones)) and all(m > 0 for m in self.milestones)
+        _require(rising, f"optim.milestones of {self.milestones}", "rising numbers of epochs, from 1 on")
+        _require(
+            bool(self.milestones) == (self.schedule == "steps"),
+            f"optim.schedule of {self.schedule} with milestones {self.milestones}",
+            "milestones for the schedule of steps, and only for it",
+        )
+        _require(
+            self.schedule == "cosine" or not self.schedule_epochs,
+            f"optim.schedule_epochs with the schedule {self.schedule}",
+            "the schedule cosine, which alone is spread over epochs",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +168,8 @@ class TrainerSettings:
         workers: Processes that prepare windows; 0: none, which is fastest when the features fit into memory.
         validate_every: Epochs between two validations; 0: none before the end, where the weights that are kept are
             scored in any case.
+        checkpoint_minutes: A long epoch is saved on the way after so many minutes without a checkpoint; 0: only at the
+            ends of epochs. An interrupted run goes on with --resume as if nothing had been, wherever it was saved.
         keep: Weights that become the model package: those of the last epoch or of the best validation, among which
             the last epoch is only if its number is a multiple of validate_every.
     """
@@ -143,12 +181,13 @@ class TrainerSettings:
     precision: Literal["32", "bf16", "16"] = "32"
     workers: int = 0
     validate_every: int = 5
+    checkpoint_minutes: float = 10.0
     keep: Literal["last", "best"] = "last"
 
     def __post_init__(self) -> None:
         for name in ("max_epochs", "devices"):
             _require(getattr(self, name) > 0, f"trainer.{name} of {getattr(self, name)}", "a positive number")
-        for name in ("seed", "workers", "validate_every"):
+        for name in ("seed", "workers", "validate_every", "checkpoint_minutes"):
             _require(getattr(self, name) >= 0, f"trainer.{name} of {getattr(self, name)}", "zero or more")
 
 
@@ -188,6 +227,11 @@ class Recipe:
             raise ConfigError(
                 f"{self.optim.warmup_epochs} warm-up epochs of {self.trainer.max_epochs} in all",
                 expected="optim.warmup_epochs below trainer.max_epochs, which includes them",
+            )
+        if known and 0 < self.optim.schedule_epochs < self.trainer.max_epochs:
+            raise ConfigError(
+                f"optim.schedule_epochs of {self.optim.schedule_epochs} for {self.trainer.max_epochs} epochs",
+                expected="trainer.max_epochs or more, or 0",
             )
 
 

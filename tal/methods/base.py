@@ -26,6 +26,9 @@ class Inputs:
         resize_to: Features are interpolated to this fixed T instead of cropped and padded; None otherwise.
         text: Width of the tokens of the query that each video is asked; None: detections of classes, no queries.
         text_tokens: Most tokens of a query, the first ones.
+        window_snippets: Videos are cut into windows of exactly so many snippets, shorter ones are padded to one, and
+            every candidate of every window counts; None: whole videos, as far as memory allows.
+        window_overlap: Share of such a window that the next one sees too, in [0, 1).
     """
 
     streams: Mapping[str, int]
@@ -35,6 +38,8 @@ class Inputs:
     resize_to: int | None = None
     text: int | None = None
     text_tokens: int = 32
+    window_snippets: int | None = None
+    window_overlap: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

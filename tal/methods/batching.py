@@ -17,6 +17,7 @@ from tal.segments import Segments
 from tal.timeline import SnippetGrid, check_one_grid
 
 TRIALS = 200
+_SHORTEST_S = 1e-9
 
 
 def join_streams(
@@ -120,6 +121,39 @@ def _held(instances: Segments, grid: SnippetGrid, trunc: float) -> Segments:
     return clipped[share >= trunc]
 
 
+def sliding_starts(count: int, inputs: Inputs) -> list[int]:
+    """First snippet of every window of a video of `count` snippets; the last window ends where the video does.
+
+    The rule of OpenTAD's sliding windows, without its last window twice and without its gap at the end of videos with
+    overlaps other than one half.
+    """
+    size = inputs.window_snippets or count
+    step = sliding_step(inputs)
+    return [0] if count <= size else [*range(0, count - size, step), count - size]
+
+
+def sliding_step(inputs: Inputs) -> int:
+    """Snippets from one window's start to the next's."""
+    return max(int((inputs.window_snippets or 1) * (1 - inputs.window_overlap)), 1)
+
+
+def sliding_window(sample: Sample, first_idx: int, inputs: Inputs, trunc: float = 0.0) -> Sample:
+    """One window of a video, from snippet `first_idx` on.
+
+    Instances of which more than the share `trunc` lies between its first and its last snippet's centre are kept and
+    clipped to that span (OpenTAD's `ioa_thresh`).
+    """
+    stop_idx = min(first_idx + (inputs.window_snippets or sample.grid.count), sample.grid.count)
+    grid = sample.grid.slice(first_idx, stop_idx)
+    instances = sample.instances
+    if instances is not None:
+        clipped = instances.clipped(*map(float, grid.to_seconds([0, grid.count - 1])))
+        share = clipped.length_s / np.maximum(instances.length_s, _SHORTEST_S)
+        instances = clipped[share > trunc]
+    streams = {name: x[first_idx:stop_idx] for name, x in sample.streams.items()}
+    return replace(sample, streams=streams, grid=grid, instances=instances)
+
+
 def resize_sample(sample: Sample, snippets: int) -> Sample:
     """The sample with its features linearly interpolated to `snippets` rows; the grid says when the new rows are."""
     if sample.grid.count == snippets:
@@ -138,7 +172,10 @@ def padded_length(longest: int, inputs: Inputs, *, train: bool) -> int:
 
     In training never beyond the length of a training window. Padding further changes no result, because padded
     snippets are masked everywhere, it only costs time; the original always pads to the full length in training.
+    Methods with windows of a fixed length get that length.
     """
+    if inputs.window_snippets is not None:
+        longest = max(longest, inputs.window_snippets)
     step = inputs.multiple_of
     length = -(-longest // step) * step
     return min(length, max(inputs.train_snippets, longest)) if train else length

@@ -10,10 +10,15 @@ that matters. Windows start at multiples of the padding unit, so that the points
 in the whole.
 
 The rule, and suppression share by share, are ours: the originals infer over the whole length, whatever it costs.
+
+A method that reads windows of a fixed length (`Inputs.window_snippets`) gets those instead, overlapping as it says, of
+any video. All their candidates count, and are suppressed together over up to `TOGETHER_SNIPPETS`; beyond that, as
+above, in shares of that length, each with its neighbours.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -21,18 +26,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tal.errors import FeatureError
-from tal.methods.base import Inputs, Method, Sample
-from tal.methods.batching import collate, padded_length, resize_sample
+from tal.methods.base import Batch, Inputs, Method, Sample
+from tal.methods.batching import collate, padded_length, resize_sample, sliding_starts, sliding_step, sliding_window
 from tal.segments import Segments
 from tal.timeline import SnippetGrid
 
 WHOLE_SNIPPETS = 4096
 WINDOW_SNIPPETS = 2304
 MARGIN_SNIPPETS = 768
+TOGETHER_SNIPPETS = 16384
 
 Floats = NDArray[np.floating]
 
 _ENDLESS = 1 << 62
+_EVERYTHING = (-np.inf, np.inf)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,6 +91,9 @@ def windows_of(
     Raises:
         FeatureError: no features at all.
     """
+    if inputs.window_snippets is not None:
+        yield from _sliding(stream, inputs.window_snippets, sliding_step(inputs))
+        return
     unit = inputs.multiple_of
     margin = _up(margin, unit)
     step = max(_up(window, unit) - 2 * margin, unit)
@@ -95,19 +105,32 @@ def windows_of(
     longest = max(whole, window)
     while buffer.fill(longest + 1) > longest:
         longest = window
-        grid = replace(stream.grid, offset_s=stream.grid.offset_s + first_idx * stream.grid.stride_s, count=window)
+        grid = _part(stream.grid, first_idx, window)
         own_to_s = float(grid.to_seconds(window - margin - 0.5))
         yield Window(sample=_sample(stream, buffer.first(window), grid), own_s=(own_from_s, own_to_s))
         buffer.drop(step)
         first_idx, own_from_s = first_idx + step, own_to_s
     rest = buffer.fill(longest)
     if not rest:
-        raise FeatureError(f"{stream.video}: no features", cause="a video without a single snippet")
-    grid = replace(stream.grid, offset_s=stream.grid.offset_s + first_idx * stream.grid.stride_s, count=rest)
-    sample = _sample(stream, buffer.first(rest), grid)
+        raise _nothing(stream)
+    sample = _sample(stream, buffer.first(rest), _part(stream.grid, first_idx, rest))
     if inputs.resize_to is not None:
         sample = resize_sample(sample, inputs.resize_to)
     yield Window(sample=sample, own_s=(own_from_s, np.inf))
+
+
+def _sliding(stream: FeatureStream, size: int, step: int) -> Iterator[Window]:
+    """Windows of `size` snippets, `step` apart, the last one at the video's end; as `batching.sliding_starts`."""
+    buffer = _Buffer(stream.chunks)
+    first_idx, rows = 0, buffer.fill(size)
+    if not rows:
+        raise _nothing(stream)
+    yield Window(sample=_sample(stream, buffer.first(size), _part(stream.grid, 0, rows)), own_s=_EVERYTHING)
+    while (rows := buffer.fill(size + step)) > size:
+        moved = rows - size
+        buffer.drop(moved)
+        first_idx += moved
+        yield Window(sample=_sample(stream, buffer.first(size), _part(stream.grid, first_idx, size)), own_s=_EVERYTHING)
 
 
 @torch.no_grad()
@@ -171,7 +194,50 @@ def detect(
         FeatureError: no features at all.
     """
     shares = own_candidates(method, windows_of(stream, method.inputs), batch_windows=batch_windows)
-    return merge(method, shares, video_scores)
+    return merge(method, _together(shares, method.inputs), video_scores)
+
+
+@torch.no_grad()
+def predict_whole(method: Method, batch: Batch, *, batch_windows: int = 8) -> list[Segments]:
+    """Detections per video of a batch of whole videos, as validation has them.
+
+    A method without windows of a fixed length sees each video at once, whatever its length; the others see theirs.
+    """
+    if method.inputs.window_snippets is None:
+        return method.predict(batch)
+    found = []
+    for row, grid in enumerate(batch.grids):
+        sample = Sample(
+            video=batch.videos[row],
+            streams={name: x[row, :, : grid.count].T for name, x in batch.streams.items()},
+            grid=grid,
+            duration_s=batch.durations_s[row],
+        )
+        starts = sliding_starts(grid.count, method.inputs)
+        windows = (Window(sample=sliding_window(sample, first, method.inputs), own_s=_EVERYTHING) for first in starts)
+        shares = own_candidates(method, windows, batch_windows=batch_windows)
+        scores = None if batch.video_scores is None else batch.video_scores[row]
+        found.append(merge(method, _together(shares, method.inputs), scores))
+    return found
+
+
+def _together(shares: Iterable[Segments], inputs: Inputs) -> Iterator[Segments]:
+    """Candidates of sliding windows joined into longer shares; others' as they are."""
+    if inputs.window_snippets is None:
+        yield from shares
+        return
+    most = max(TOGETHER_SNIPPETS // sliding_step(inputs), 2)
+    coming = iter(shares)
+    while joined := list(islice(coming, most)):
+        yield Segments.concat(joined)
+
+
+def _part(grid: SnippetGrid, first_idx: int, count: int) -> SnippetGrid:
+    return replace(grid, offset_s=grid.offset_s + first_idx * grid.stride_s, count=count)
+
+
+def _nothing(stream: FeatureStream) -> FeatureError:
+    return FeatureError(f"{stream.video}: no features", cause="a video without a single snippet")
 
 
 def _own(method: Method, around: list[Segments], position: int, video_scores: Tensor | None) -> Segments:

@@ -16,6 +16,7 @@ from tal.methods.batching import (
     join_streams,
     padded_length,
     resize_sample,
+    sliding_window,
     window_sample,
 )
 from tal.segments import Segments
@@ -169,3 +170,24 @@ def test_streams_that_end_elsewhere_are_refused():
     with pytest.raises(GridError, match="out of step") as caught:
         join_streams({"slow": _features(200, 0.4), "fast": _features(200, 0.2)})
     assert "2 times" in str(caught.value)
+
+
+def test_a_sliding_window_keeps_what_is_nearly_whole():
+    grid = SnippetGrid(stride_s=1.0, window_s=1.0, count=20)
+    instances = Segments.from_names([2.0, 8.0, 4.6], [4.0, 12.5, 14.6], ["x"] * 3, classes=("x",))
+    sample = Sample(
+        video="v", streams={"a": torch.arange(20.0)[:, None]}, grid=grid, duration_s=20.0, instances=instances
+    )
+    inputs = Inputs(streams={"a": 1}, train_snippets=10, window_snippets=10, window_overlap=0.5)
+    window = sliding_window(sample, 5, inputs, 0.9)  # centres from 5.5 to 14.5 s
+    assert window.streams["a"][:, 0].tolist() == list(range(5, 15))
+    assert window.instances.start_s.tolist() == [8.0]
+    clipped = sliding_window(sample, 5, inputs, 0.89).instances
+    assert clipped.start_s.tolist() == [8.0, 5.5]
+    assert clipped.end_s.tolist() == [12.5, 14.5]
+    longer = replace(inputs, train_snippets=30, window_snippets=30)
+    batch = collate([sliding_window(sample, 0, longer)], longer, train=True)
+    assert batch.mask.shape[-1] == 30
+    assert batch.mask.sum() == 20
+    short = sliding_window(replace(sample, grid=grid.slice(0, 4), streams={"a": torch.zeros(4, 1)}), 0, inputs)
+    assert collate([short], inputs, train=False).mask.shape[-1] == 10

@@ -1,6 +1,7 @@
 """Long videos in windows: the same candidates as over the whole length, no duplicates at borders, bounded memory."""
 
 import tracemalloc
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,9 +10,17 @@ import torch
 
 from tal.errors import FeatureError
 from tal.methods.actionformer import ActionFormer, ActionFormerConfig
-from tal.methods.base import Batch, Inputs
-from tal.methods.batching import collate
-from tal.methods.windows import MARGIN_SNIPPETS, FeatureStream, detect, merge, own_candidates, windows_of
+from tal.methods.base import Batch, Inputs, Sample
+from tal.methods.batching import collate, sliding_starts
+from tal.methods.windows import (
+    MARGIN_SNIPPETS,
+    FeatureStream,
+    detect,
+    merge,
+    own_candidates,
+    predict_whole,
+    windows_of,
+)
 from tal.ops.nms import NmsConfig
 from tal.segments import Segments
 from tal.timeline import SnippetGrid
@@ -249,3 +258,73 @@ def test_the_margin_holds_what_a_point_of_the_published_settings_sees():
         differs = (a - b).abs().flatten(0, -2).amax(0).nonzero().flatten() * 2**level
         reach = max(reach, int((differs - middle).abs().max()))
     assert reach == 672 < MARGIN_SNIPPETS
+
+
+class _Fixed(torch.nn.Module):
+    """A method of windows of four snippets: every window proposes its whole self, scored by its first feature."""
+
+    def __init__(self, overlap=0.5):
+        super().__init__()
+        self.inputs = Inputs(streams={"a": 1}, train_snippets=4, window_snippets=4, window_overlap=overlap)
+        self.anchor = torch.nn.Parameter(torch.zeros(()))
+        self.rows, self.suppressed = [], []
+
+    def forward(self, batch):
+        self.rows.append(len(batch))
+        return batch.streams["a"]
+
+    def candidates(self, outputs, batch):
+        assert outputs.shape[-1] == 4
+        return [
+            Segments(
+                start_s=[grid.offset_s],
+                end_s=[grid.end_s],
+                score=[float(row[0, 0]) / 100],
+                label=[0],
+                classes=("x",),
+                extra={"point_s": [grid.offset_s]},
+            )
+            for grid, row in zip(batch.grids, outputs, strict=True)
+        ]
+
+    def suppress(self, candidates, video_scores=None):
+        self.suppressed.append(len(candidates))
+        return candidates.by_score()
+
+
+@pytest.mark.parametrize(
+    ("count", "overlap", "starts"),
+    [(3, 0.5, [0]), (4, 0.5, [0]), (5, 0.5, [0, 1]), (8, 0.5, [0, 2, 4]), (9, 0.5, [0, 2, 4, 5]), (9, 0.25, [0, 3, 5])],
+)
+@pytest.mark.parametrize("chunk", [1, 3, 100])
+def test_windows_of_a_fixed_length_reach_the_end(count, overlap, starts, chunk):
+    method = _Fixed(overlap)
+    rows = np.arange(1, count + 1, dtype=np.float32)[:, None]
+    windows = list(windows_of(stream(rows, chunk), method.inputs))
+    assert sliding_starts(count, method.inputs) == starts
+    assert [int(each.sample.streams["a"][0, 0]) - 1 for each in windows] == starts
+    assert all(each.sample.grid.count == min(count, 4) for each in windows)
+    offsets = [each.sample.grid.offset_s for each in windows]
+    np.testing.assert_allclose(offsets, [GRID.offset_s + first * GRID.stride_s for first in starts])
+
+
+@pytest.mark.parametrize("count", [3, 9, 50])
+def test_a_whole_batch_is_seen_in_windows_of_a_fixed_length(count):
+    method = _Fixed()
+    rows = np.arange(1, count + 1, dtype=np.float32)[:, None]
+    grid = replace(GRID, count=count)
+    sample = Sample(video="v", streams={"a": torch.from_numpy(rows)}, grid=grid, duration_s=99.0)
+    (found,) = predict_whole(method, collate([sample], method.inputs, train=False), batch_windows=3)
+    expected = detect(method, stream(rows))
+    np.testing.assert_allclose(found.score, expected.score)
+    np.testing.assert_allclose(found.start_s, expected.start_s)
+    assert method.suppressed == [len(found)] * 2  # all windows together
+    assert max(method.rows) <= 3
+
+
+def test_sliding_windows_of_a_very_long_video_are_suppressed_in_shares(monkeypatch):
+    monkeypatch.setattr("tal.methods.windows.TOGETHER_SNIPPETS", 8)
+    method = _Fixed()
+    found = detect(method, stream(np.arange(1, 52, dtype=np.float32)[:, None]))
+    assert len(found) == len(sliding_starts(51, method.inputs))
+    assert max(method.suppressed) == 12  # three shares of four windows
