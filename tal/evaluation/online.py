@@ -18,6 +18,7 @@ from tal.evaluation.result import Evaluation, threshold_name
 from tal.evaluation.splits import present_subset
 from tal.evaluation.tally import Tally
 from tal.metrics import detection, online
+from tal.metrics.naming import offset_name
 from tal.segments import Segments
 
 Floats = NDArray[np.float64]
