@@ -133,7 +133,8 @@ def fit(derived: Derived, data: "TrainingData", out: Path, *, resume: bool = Fal
     told = Told()
     checkpoints = out / "checkpoints"
     mean = WeightMean(recipe.optim.ema_decay, warm_up=recipe.optim.ema_warmup)
-    trainer = _trainer(recipe, out, [mean, told, Checkpoints(checkpoints, recipe.method)], bool(len(data.validation)))
+    saving = Checkpoints(checkpoints, recipe.method, minutes=recipe.trainer.checkpoint_minutes)
+    trainer = _trainer(recipe, out, [mean, told, saving], bool(len(data.validation)))
     _fit(trainer, module, loaders, checkpoints / LAST if resume else None, recipe.method)
     kept = checkpoints / (BEST if recipe.trainer.keep == "best" else LAST)
     method = method.cpu()

@@ -1,6 +1,8 @@
-"""Checkpoints of the last epoch and of the best validation, and lines that tell how training goes."""
+"""Checkpoints of where training is and of the best validation, and lines that tell how training goes."""
 
 import logging
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -12,30 +14,63 @@ from tal.pipelines.train_module import LocalizerModule
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 PATIENCE = 20.0
+_AGREE_EVERY = 16
 
 _log = logging.getLogger("tal.train")
 
 
 class Checkpoints(Checkpoint):
-    """Writes `last.ckpt` at the end of epochs and `best.ckpt` after the validation with the highest mAP.
+    """Writes `last.ckpt` at the end of epochs and within long ones, `best.ckpt` after the validation with most mAP.
 
     Files are written to another name and renamed, so that killing the process never leaves half a checkpoint. Saving
     takes at most a twentieth of the time: after a save that took one second, the next waits for twenty; the last epoch
-    is always saved. As a `Checkpoint` it is called after everything else at an epoch's end.
+    is always saved. At a first Ctrl-C the step is finished and saved before training ends; a second one ends it at
+    once. As a `Checkpoint` it is called after everything else at the end of a batch or an epoch.
 
     Args:
         folder: Where to.
         method: The method's name, written into the checkpoints.
+        minutes: Within an epoch, save after so long without a checkpoint; 0: never.
     """
 
-    def __init__(self, folder: Path, method: str) -> None:
-        self.folder, self.method = folder, method
+    def __init__(self, folder: Path, method: str, *, minutes: float = 0.0) -> None:
+        self.folder, self.method, self.minutes = folder, method, minutes
         self.best_map, self.best_epoch = -1.0, -1
         self._due_s = 0.0
+        self._saved_s = time.monotonic()
+        self._interrupted = False
+        self._handler: Any = None
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say whose checkpoint it is."""
         checkpoint["method"] = self.method
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin to wait for Ctrl-C."""
+        self._saved_s = time.monotonic()
+        if threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGINT, self._note)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Stop waiting for it."""
+        self._let_go()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """Save what is due within an epoch; at its last step, the end of the epoch does."""
+        if trainer.is_last_batch or (trainer.world_size > 1 and trainer.global_step % _AGREE_EVERY):
+            return
+        stop = self._agreed(trainer, self._interrupted)
+        now_s = time.monotonic()
+        waited = self.minutes and now_s >= max(self._due_s, self._saved_s + 60 * self.minutes)
+        if stop or self._agreed(trainer, bool(waited)):
+            self._save_last(trainer)
+        if stop:
+            raise KeyboardInterrupt
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        """End at Ctrl-C; the weights in place are the mean, so nothing is saved."""
+        if self._interrupted:
+            raise KeyboardInterrupt
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what is due. Validation, if any, is over by now."""
@@ -45,10 +80,31 @@ class Checkpoints(Checkpoint):
             self.best_map, self.best_epoch = found, trainer.current_epoch
             self._save(trainer, BEST)
         final = trainer.current_epoch + 1 == trainer.max_epochs
-        if trainer.strategy.broadcast(final or time.monotonic() >= self._due_s):
-            began = time.monotonic()
-            self._save(trainer, LAST)
-            self._due_s = time.monotonic() + PATIENCE * (time.monotonic() - began)
+        stop = self._agreed(trainer, self._interrupted)
+        if final or stop or self._agreed(trainer, time.monotonic() >= self._due_s):
+            self._save_last(trainer)
+        if stop:
+            raise KeyboardInterrupt
+
+    def _note(self, *_: Any) -> None:
+        """The first Ctrl-C."""
+        self._interrupted = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            self._handler = None
+
+    def _agreed(self, trainer: Trainer, wanted: bool) -> bool:
+        """Whether any process wants it."""
+        return wanted if trainer.world_size == 1 else not trainer.strategy.reduce_boolean_decision(not wanted)
+
+    def _save_last(self, trainer: Trainer) -> None:
+        began_s = time.monotonic()
+        self._save(trainer, LAST)
+        self._saved_s = time.monotonic()
+        self._due_s = self._saved_s + PATIENCE * (self._saved_s - began_s)
 
     def _save(self, trainer: Trainer, name: str) -> None:
         partial, path = self.folder / f".{name}.partial", self.folder / name
@@ -79,7 +135,8 @@ class Told(Callback):
 
     def __init__(self) -> None:
         self.epoch_s: list[float] = []
-        self._began_s = self._told_s = time.monotonic()
+        self._told_s = time.monotonic()
+        self._began_s: float | None = None
         self._validated = -1
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -87,8 +144,8 @@ class Told(Callback):
         self._began_s = time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """Note the time after an epoch's last step."""
-        if trainer.is_last_batch:
+        """Note the time after an epoch's last step, unless the epoch began before the run was resumed."""
+        if trainer.is_last_batch and self._began_s is not None:
             self.epoch_s.append(time.monotonic() - self._began_s)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -105,5 +162,7 @@ class Told(Callback):
         line = f"epoch {epoch + 1}/{trainer.max_epochs}: loss {loss:.4f}"
         if self._validated == epoch:
             line += f", mAP {float(trainer.callback_metrics.get('mAP', 0.0)):.4f}"
+        if self.epoch_s:
+            line += f", {self.epoch_s[-1]:.2f} s per epoch"
         if trainer.is_global_zero:
-            _log.info("%s, %.2f s per epoch", line, self.epoch_s[-1])
+            _log.info("%s", line)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SECTIONS = {"data": DataSettings, "windows": WindowSettings, "optim": OptimSettings, "trainer": TrainerSettings}
 FROM_DATA = ("streams", "classes")
 AUTO = "auto"
-WHERE_IT_RUNS = ("trainer.workers", "trainer.accelerator", "data.memory_gib")
+WHERE_IT_RUNS = ("trainer.workers", "trainer.accelerator", "trainer.checkpoint_minutes", "data.memory_gib")
 _OWN_AUTO = {
     f"{name}.{entry.name}" for name, section in SECTIONS.items() for entry in fields(section) if entry.default == AUTO
 }  # settings that know "auto" themselves

@@ -26,6 +26,7 @@ from tal.methods.batching import collate
 from tal.pipelines.train_derive import method_config
 from tal.pipelines.train_module import parameter_groups
 from tal.pipelines.train_recipe import build_recipe, read_recipe
+from tal.pipelines.train_settings import OptimSettings
 from tal.registry import METHODS
 from tal.segments import Segments
 from tal.timeline import SnippetGrid
@@ -120,7 +121,7 @@ def make_step(method: Method, snippets: int, batch: int, device: str) -> Callabl
         for row, start in enumerate(starts)
     ]
     fixed = collate(samples, method.inputs, train=True).to(device)
-    optimizer = torch.optim.AdamW(parameter_groups(method, 0.05), lr=1e-4)
+    optimizer = torch.optim.AdamW(parameter_groups(method, OptimSettings()), lr=1e-4)
 
     def step() -> float:
         optimizer.zero_grad()

@@ -19,7 +19,7 @@ from tal.package import load_model
 from tal.pipelines.train import kept_weights, train
 from tal.pipelines.train_data import EpochOrder, LocalizerData
 from tal.pipelines.train_derive import derive
-from tal.pipelines.train_module import learning_rate, parameter_groups
+from tal.pipelines.train_module import parameter_groups
 from tal.pipelines.train_recipe import build_recipe, read_recipe, write_recipe
 from tal.pipelines.train_samples import feature_stats, open_data, read_video_scores
 
@@ -313,19 +313,9 @@ def test_help_tells_the_methods_settings(words, capsys):
         assert option in told
 
 
-def test_learning_rate_rises_and_falls():
-    rates = [learning_rate(step, lr=1.0, min_lr=0.1, warmup_steps=10, all_steps=110) for step in range(111)]
-    assert rates[0] < 1e-6
-    assert rates[9] == pytest.approx(1.0)
-    assert np.all(np.diff(rates[:10]) > 0)
-    assert np.all(np.diff(rates[10:]) < 0)
-    assert rates[60] == pytest.approx(0.55)
-    assert rates[110] == pytest.approx(0.1)
-
-
 def test_only_weights_of_layers_decay(recipe):
     built = ActionFormer(derive(recipe, open_data(recipe.data)).config)
-    decayed, kept = parameter_groups(built, 0.05)
+    decayed, kept = parameter_groups(built, recipe.optim)
     names = {id(parameter): name for name, parameter in built.named_parameters()}
     assert len(decayed["params"]) + len(kept["params"]) == len(names)
     assert all(names[id(each)].endswith("weight") and each.ndim >= 2 for each in decayed["params"])
