@@ -35,12 +35,18 @@ def diou_loss(predicted: Tensor, target: Tensor) -> Tensor:
         (...): 1 - IoU + (distance of centres / length of the smallest segment that holds both)^2.
     """
     predicted, target = predicted.float(), target.float()
-    shared = torch.minimum(predicted, target).sum(-1)
-    union = predicted.sum(-1) + target.sum(-1) - shared
     hull = torch.maximum(predicted, target).sum(-1)
     difference = predicted - target
     centers = 0.5 * (difference[..., 1] - difference[..., 0])
-    return 1 - shared / union.clamp(min=_EPS) + (centers / hull.clamp(min=_EPS)) ** 2
+    return 1 - distance_tiou(predicted, target) + (centers / hull.clamp(min=_EPS)) ** 2
+
+
+def distance_tiou(predicted: Tensor, target: Tensor) -> Tensor:
+    """tIoU of segments that share a point, from (..., 2) distances of that point to start and end; (...)."""
+    predicted, target = predicted.float(), target.float()
+    shared = torch.minimum(predicted, target).sum(-1)
+    union = predicted.sum(-1) + target.sum(-1) - shared
+    return shared / union.clamp(min=_EPS)
 
 
 class RunningNormalizer(nn.Module):
