@@ -31,8 +31,10 @@ class NmsConfig:
         min_score: Segments below are dropped, also once decayed; of each class the best one stays.
         max_segments: Kept per video (and at most per class).
         per_class: Classes do not suppress each other.
-        voting_tiou: Each kept segment becomes the mean of all that overlap it by this or more, weighted by score and
-            tIoU; only where classes suppress each other. 0 for no voting.
+        voting_tiou: Each kept segment becomes the mean of all that overlap it by this or more; only where classes
+            suppress each other. 0 for no voting.
+        voting_weight: Of each in that mean: "score_tiou" is score times tIoU, "score" its score alone, as TriDet's
+            code has it.
     """
 
     method: Literal["gaussian", "linear", "hard", "none"] = "gaussian"
@@ -42,6 +44,7 @@ class NmsConfig:
     max_segments: int = 200
     per_class: bool = True
     voting_tiou: float = 0.7
+    voting_weight: Literal["score_tiou", "score"] = "score_tiou"
 
     def __post_init__(self) -> None:
         if self.method not in ("gaussian", "linear", "hard", "none"):
@@ -51,6 +54,8 @@ class NmsConfig:
         for name in ("tiou", "min_score", "voting_tiou"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"nms.{name} of {getattr(self, name)}", expected="a number in [0, 1]")
+        if self.voting_weight not in ("score_tiou", "score"):
+            raise ConfigError(f"nms.voting_weight of {self.voting_weight!r}", expected='"score_tiou" or "score"')
         if self.max_segments < 1:
             raise ConfigError(f"nms.max_segments of {self.max_segments}", expected="at least 1")
 
@@ -141,14 +146,21 @@ def soft_nms(
 
 
 def vote(
-    start_s: ArrayLike, end_s: ArrayLike, score: ArrayLike, *, kept: ArrayLike, tiou: float
+    start_s: ArrayLike,
+    end_s: ArrayLike,
+    score: ArrayLike,
+    *,
+    kept: ArrayLike,
+    tiou: float,
+    weight: Literal["score_tiou", "score"] = "score_tiou",
 ) -> tuple[Floats, Floats]:
-    """Ends refined by all rows that overlap by `tiou` or more: their mean, weighted by score * tIoU.
+    """Ends refined by all rows that overlap by `tiou` or more: their weighted mean.
 
     Args:
         start_s: (N,) likewise end_s, score: all rows before suppression.
         kept: (M,) indices of the rows to refine.
         tiou: Positive.
+        weight: Of each row: score times tIoU, or its score alone.
 
     Returns:
         (M,) starts and ends.
@@ -157,7 +169,8 @@ def vote(
     place = np.empty(len(columns.row), np.int64)
     place[columns.row] = np.arange(len(columns.row))
     scores = np.asarray(score, np.float64)[columns.row]
-    return kernels().vote(*columns[:3], scores, place[np.asarray(kept, np.int64)], float(tiou))
+    rows = place[np.asarray(kept, np.int64)]
+    return kernels().vote(*columns[:3], scores, rows, float(tiou), weight == "score_tiou")
 
 
 def suppress(candidates: Segments, config: NmsConfig) -> Segments:
@@ -184,7 +197,7 @@ def suppress(candidates: Segments, config: NmsConfig) -> Segments:
     kept = replace(candidates[rows], score=scores)
     if config.per_class or config.voting_tiou == 0:
         return kept
-    start_s, end_s = vote(*columns, kept=rows, tiou=config.voting_tiou)
+    start_s, end_s = vote(*columns, kept=rows, tiou=config.voting_tiou, weight=config.voting_weight)
     return replace(kept, start_s=start_s, end_s=end_s)
 
 

@@ -166,14 +166,15 @@ def _hard(start: Floats, end: Floats, reach: Floats, order: Ints, bounds: Ints, 
 
 
 def _vote(
-    start: Floats, end: Floats, reach: Floats, score: Floats, kept: Ints, threshold: float
+    start: Floats, end: Floats, reach: Floats, score: Floats, kept: Ints, threshold: float, closer: bool
 ) -> tuple[Floats, Floats]:
-    """The mean of all rows with tIoU >= threshold to each kept row, weighted by score * tIoU.
+    """The mean of all rows with tIoU >= threshold to each kept row, weighted by their scores.
 
     Args:
         start, end, reach, score: (N,), one group.
         kept: (M,) rows.
         threshold: tIoU, positive.
+        closer: Weights are times tIoU.
 
     Returns:
         (M,) starts and ends.
@@ -195,7 +196,7 @@ def _vote(
             if inter > 0:
                 overlap = inter / ((stop - begin) + (end[row] - start[row]) - inter)
                 if overlap >= threshold:
-                    weight = score[row] * overlap
+                    weight = score[row] * overlap if closer else score[row]
                     total += weight
                     first_sum += weight * start[row]
                     last_sum += weight * end[row]
@@ -290,14 +291,14 @@ def _hard_numpy(
 
 
 def _vote_numpy(
-    start: Floats, end: Floats, reach: Floats, score: Floats, kept: Ints, threshold: float
+    start: Floats, end: Floats, reach: Floats, score: Floats, kept: Ints, threshold: float, closer: bool
 ) -> tuple[Floats, Floats]:
     voted = np.stack([start[kept], end[kept]])
     length = end - start
     for place, row in enumerate(kept.tolist()):
         rows, inter = _overlapping(start, end, reach, row, 0, len(start))
         overlap = inter / (length[row] + length[rows] - inter)
-        weight = np.where(overlap >= threshold, score[rows] * overlap, 0.0)
+        weight = np.where(overlap >= threshold, score[rows] * (overlap if closer else 1.0), 0.0)
         if weight.sum() > 0:
             voted[:, place] = (weight @ start[rows]) / weight.sum(), (weight @ end[rows]) / weight.sum()
     return voted[0], voted[1]

@@ -50,11 +50,11 @@ def slow_hard_nms(start_s, end_s, score, tiou):
     return taken
 
 
-def slow_vote(start_s, end_s, score, kept, tiou):
+def slow_vote(start_s, end_s, score, kept, tiou, weighted="score_tiou"):
     voted = []
     for row in kept:
         overlap = np.array([_iou(start_s, end_s, row, other, 0.0) for other in range(len(score))])
-        weight = np.where(overlap >= tiou, overlap * score, 0.0)
+        weight = np.where(overlap >= tiou, score if weighted == "score" else overlap * score, 0.0)
         voted.append((weight @ start_s / weight.sum(), weight @ end_s / weight.sum()))
     return np.array(voted).T
 
@@ -106,8 +106,10 @@ def test_hard_equals_its_definition(seed, count, tiou):
 def test_voting_equals_its_definition(seed, count, tiou):
     start_s, end_s, score, _ = _draw(seed, count)
     kept = hard_nms(start_s, end_s, score, tiou=0.5)
-    expected = slow_vote(start_s, end_s, score, kept, tiou)
-    np.testing.assert_allclose(vote(start_s, end_s, score, kept=kept, tiou=tiou), expected, rtol=1e-9)
+    for weight in ("score_tiou", "score"):
+        expected = slow_vote(start_s, end_s, score, kept, tiou, weight)
+        voted = vote(start_s, end_s, score, kept=kept, tiou=tiou, weight=weight)
+        np.testing.assert_allclose(voted, expected, rtol=1e-9)
 
 
 @settings(max_examples=40, deadline=None)
@@ -201,6 +203,9 @@ def test_suppress_votes_only_where_classes_suppress_each_other():
     np.testing.assert_array_equal(together.score, scores)
     expected = slow_vote(candidates.start_s, candidates.end_s, candidates.score, rows, 0.6)
     np.testing.assert_allclose([together.start_s, together.end_s], expected)
+    by_score = suppress(candidates, replace(config, voting_weight="score"))
+    expected = slow_vote(candidates.start_s, candidates.end_s, candidates.score, rows, 0.6, "score")
+    np.testing.assert_allclose([by_score.start_s, by_score.end_s], expected)
     unvoted = suppress(candidates, replace(config, voting_tiou=0))
     np.testing.assert_array_equal(unvoted.start_s, candidates.start_s[rows])
 
