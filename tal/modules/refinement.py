@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tal.errors import ConfigError
 from tal.modules.dynamic_conv import DynamicConv
+from tal.modules.span_noise import FirstSpans, Kind
 from tal.modules.transformer import Attention, FeedForward, xavier
 from tal.ops.roi_align import roi_align
 from tal.ops.spans import to_centre_width, to_ends
@@ -23,34 +25,59 @@ _CLASS_BIAS = -math.log(99)  # a probability of 1 % where classes are independen
 
 
 @dataclass(frozen=True, kw_only=True)
+class RefinementConfig:
+    """How spans begin, and how heads refine them. Most likely changed: `snr_scale`.
+
+    Args:
+        bins: A span is seen as so many.
+        dynamic_conv: Bins are filtered by weights made from the proposal feature; otherwise their mean is joined to it.
+        dynamic_width: C within that filter.
+        attention: The proposals of one video attend to each other.
+        snr_scale: Of the spans against the noise; the larger, the less noise at the same step.
+        denoise: Training begins with blurred ground truth; otherwise with what inference begins with.
+        first_spans: Inference begins with "gaussian" noise, a "grid" of windows, or "learned" spans (see `FirstSpans`).
+        noise_seed: Of inference's noise. Results vary with it: report several seeds.
+        batch_order: Without attention, or without dynamic convolution, the original takes rows (query, video) for rows
+            (video, query), by which the proposals of different videos of a batch answer for each other. True does the
+            same, for weights that were trained so; a batch of one video is not touched by it.
+
+    Raises:
+        ConfigError: numbers outside their range.
+    """
+
+    bins: int = 14
+    dynamic_conv: bool = True
+    dynamic_width: int = 64
+    attention: bool = True
+    snr_scale: float = 4.0
+    denoise: bool = True
+    first_spans: Kind = "gaussian"
+    noise_seed: int = 0
+    batch_order: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("bins", "dynamic_width"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"refinement.{name} of {getattr(self, name)}", expected="at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeadShape:
-    """What all heads of a series have in common.
+    """Widths of a series of heads.
 
     Args:
         width: C of memory and proposal features.
         outputs: K class logits.
         heads: Of the attention.
         hidden: C within the feed-forward network.
-        bins: A span is seen as so many.
-        dynamic_width: C within the dynamic convolution.
         dropout: Of all parts.
-        dynamic_conv: Bins are filtered by the proposal feature; otherwise their mean is joined with it.
-        attention: Proposals of one video attend to each other.
-        batch_order: Without attention or without dynamic convolution, the original takes rows (query, video) for rows
-            (video, query): proposals of different videos of a batch answer for each other. True does the same, for
-            weights that were trained so; a batch of one video is not touched by it.
     """
 
     width: int
     outputs: int
-    heads: int = 8
-    hidden: int = 1024
-    bins: int = 14
-    dynamic_width: int = 64
-    dropout: float = 0.1
-    dynamic_conv: bool = True
-    attention: bool = True
-    batch_order: bool = False
+    heads: int
+    hidden: int
+    dropout: float
 
 
 class Tower(nn.Module):
@@ -72,18 +99,19 @@ class RefinementHead(nn.Module):
     """One look at every span: its class logits, its ends moved, its proposal feature for the next head.
 
     Args:
-        shape: Widths and switches.
+        shape: Widths.
+        how: Switches.
     """
 
-    def __init__(self, shape: HeadShape) -> None:
+    def __init__(self, shape: HeadShape, how: RefinementConfig) -> None:
         super().__init__()
-        self.shape = shape
+        self.how = how
         width = shape.width
-        if shape.attention:
+        if how.attention:
             self.attention = Attention(width, shape.heads, shape.dropout)
             self.norm_attention = nn.LayerNorm(width)
-        if shape.dynamic_conv:
-            self.interact = DynamicConv(width, hidden=shape.dynamic_width, bins=shape.bins)
+        if how.dynamic_conv:
+            self.interact = DynamicConv(width, hidden=how.dynamic_width, bins=how.bins)
             self.norm_interact = nn.LayerNorm(width)
         else:
             self.join = nn.Linear(2 * width, width)
@@ -106,8 +134,8 @@ class RefinementHead(nn.Module):
         Returns:
             Logits (B, Q, K), spans (B, Q, 2), proposal features (B, Q, C).
         """
-        seen = roi_align(memory.transpose(1, 2), spans, self.shape.bins, lengths)  # (B, Q, C, N)
-        if self.shape.attention:
+        seen = roi_align(memory.transpose(1, 2), spans, self.how.bins, lengths)  # (B, Q, C, N)
+        if self.how.attention:
             attended = self.dropout(self.attention(proposals, proposals, proposals))
             proposals = self.norm_attention(proposals + attended)
         proposals, outcome = self._interact(proposals, seen)
@@ -116,48 +144,86 @@ class RefinementHead(nn.Module):
 
     def _interact(self, proposals: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Proposal features (B, Q, C) that know the spans' bins (B, Q, C, N), for the next head and for the towers."""
-        mixes = self.shape.batch_order
-        if self.shape.dynamic_conv:
-            if mixes and not self.shape.attention:
+        mixes = self.how.batch_order
+        if self.how.dynamic_conv:
+            if mixes and not self.how.attention:
                 proposals = _to_batch_order(proposals)
             rows = self.interact(proposals.flatten(0, 1), seen.flatten(0, 1).transpose(1, 2))
             proposals = self.norm_interact(proposals + self.dropout(rows.view_as(proposals)))
         else:
-            if mixes and self.shape.attention:
+            if mixes and self.how.attention:
                 proposals = _from_batch_order(proposals)
             proposals = F.relu(self.join(torch.cat([seen.mean(-1), proposals], dim=-1)))
         proposals = self.norm_mlp(proposals + self.dropout(self.mlp(proposals)))
-        scrambled = mixes and not self.shape.dynamic_conv
+        scrambled = mixes and not self.how.dynamic_conv
         return proposals, _from_batch_order(proposals) if scrambled else proposals
 
 
-class RefinementHeads(nn.Module):
-    """A series of heads with weights of their own; gradients of a head's spans end at the head before.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Refined:
+    """What became of the spans.
 
     Args:
-        layers: How many.
-        queries: Q, each with a learned proposal feature.
-        shape: Of every head.
+        first: (B, Q, 2) centre and width that they began with, in fractions of the video.
+        logits: Per head (B, Q, K).
+        spans: Per head (B, Q, 2) centre and width in fractions, not limited to the video.
     """
 
-    def __init__(self, *, layers: int, queries: int, shape: HeadShape) -> None:
+    first: Tensor
+    logits: tuple[Tensor, ...]
+    spans: tuple[Tensor, ...]
+
+
+class SpanRefiner(nn.Module):
+    """Spans to begin with and a series of heads; gradients of a head's spans end at the head before.
+
+    Args:
+        how: Switches.
+        shape: Of every head.
+        layers: Heads.
+        queries: Q, each with a learned proposal feature.
+    """
+
+    def __init__(self, how: RefinementConfig, shape: HeadShape, *, layers: int, queries: int) -> None:
         super().__init__()
+        self.first = FirstSpans(
+            queries, scale=how.snr_scale, denoise=how.denoise, kind=how.first_spans, seed=how.noise_seed
+        )
         self.proposals = nn.Parameter(torch.randn(queries, shape.width))
-        self.layers = nn.ModuleList(RefinementHead(shape) for _ in range(layers))
+        self.layers = nn.ModuleList(RefinementHead(shape, how) for _ in range(layers))
         xavier(self.layers)
         for layer in self.layers:
             nn.init.constant_(layer.logits.bias, _CLASS_BIAS)  # type: ignore[union-attr,arg-type]
 
-    def forward(self, memory: Tensor, spans: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Memory (B, L, C), spans (B, Q, 2) in its positions -> logits (H, B, Q, K), spans (H, B, Q, 2) per head."""
+    def forward(
+        self,
+        memory: Tensor,
+        counts: Tensor,
+        first: Tensor,
+        *,
+        origin: float = 0.0,
+        lengths: Tensor | None = None,
+    ) -> Refined:
+        """Refine spans step by step.
+
+        Args:
+            memory: (B, L, C).
+            counts: (B,) valid snippets; the fraction f of a video stands at f * count - origin in its memory.
+            first: (B, Q, 2) centre and width in fractions, from `self.first`.
+            origin: Where a video's first position stands in its first snippet: 0 at its start, as in the original; 0.5
+                at its centre.
+            lengths: (B,) where each video's memory ends; None: at L.
+        """
+        scale = counts.to(first.dtype)[:, None, None]
+        spans = to_ends(first) * scale - origin
         proposals = self.proposals.expand(len(memory), -1, -1)
-        all_logits, all_spans = [], []
+        logits, refined = [], []
         for layer in self.layers:
-            logits, spans, proposals = layer(memory, spans, proposals, lengths)
-            all_logits.append(logits)
-            all_spans.append(spans)
+            label, spans, proposals = layer(memory, spans, proposals, lengths)
+            logits.append(label)
+            refined.append(to_centre_width((spans + origin) / scale))
             spans = spans.detach()
-        return torch.stack(all_logits), torch.stack(all_spans)
+        return Refined(first=first, logits=tuple(logits), spans=tuple(refined))
 
 
 def move_spans(spans: Tensor, deltas: Tensor) -> Tensor:

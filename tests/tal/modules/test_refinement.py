@@ -6,23 +6,25 @@ from torch import nn
 
 from tal.errors import ConfigError
 from tal.modules.dynamic_conv import DynamicConv
-from tal.modules.refinement import HeadShape, RefinementHeads, move_spans
+from tal.modules.refinement import HeadShape, RefinementConfig, SpanRefiner, move_spans
 from tal.modules.span_noise import STEPS, FirstSpans, SpanDraws, SpanNoise, grid_spans, kept_variance
 
-SHAPE = {"width": 8, "outputs": 3, "heads": 2, "hidden": 16, "bins": 5, "dynamic_width": 4, "dropout": 0.0}
+SHAPE = HeadShape(width=8, outputs=3, heads=2, hidden=16, dropout=0.0)
+COUNTS = torch.tensor([20, 20, 20])
 
 
 def _heads(layers=2, queries=6, **switches):
     torch.manual_seed(0)
-    heads = RefinementHeads(layers=layers, queries=queries, shape=HeadShape(**{**SHAPE, **switches}))
+    how = RefinementConfig(bins=5, dynamic_width=4, **switches)
+    heads = SpanRefiner(how, SHAPE, layers=layers, queries=queries)
     for layer in heads.layers:
         nn.init.normal_(layer.logits.bias)
         nn.init.normal_(layer.deltas.weight, std=0.1)
     return heads.double()
 
 
-def _spans(videos=3, queries=6, size=20.0):
-    return torch.rand(videos, queries, 2, dtype=torch.float64).sort(-1).values * size
+def _spans(videos=3, queries=6):
+    return torch.rand(videos, queries, 2, dtype=torch.float64)
 
 
 SWITCHES = [{"attention": a, "dynamic_conv": d} for a in (True, False) for d in (True, False)]
@@ -31,36 +33,58 @@ SWITCHES = [{"attention": a, "dynamic_conv": d} for a in (True, False) for d in 
 @pytest.mark.parametrize("switches", SWITCHES)
 def test_videos_of_a_batch_do_not_touch_each_other(switches):
     heads, memory, spans = _heads(**switches), torch.randn(3, 20, 8, dtype=torch.float64), _spans()
-    logits, moved = heads(memory, spans)
-    assert logits.shape == (2, 3, 6, 3)
-    assert moved.shape == (2, 3, 6, 2)
+    found = heads(memory, COUNTS, spans)
+    assert [each.shape for each in found.logits] == [(3, 6, 3)] * 2
+    assert [each.shape for each in found.spans] == [(3, 6, 2)] * 2
     for video in range(3):
-        alone = heads(memory[video : video + 1], spans[video : video + 1])
-        torch.testing.assert_close(alone[0][:, 0], logits[:, video])
-        torch.testing.assert_close(alone[1][:, 0], moved[:, video])
+        rows = slice(video, video + 1)
+        alone = heads(memory[rows], COUNTS[rows], spans[rows])
+        for layer in range(2):
+            torch.testing.assert_close(alone.logits[layer][0], found.logits[layer][video])
+            torch.testing.assert_close(alone.spans[layer][0], found.spans[layer][video])
 
 
 @pytest.mark.parametrize("switches", SWITCHES)
 def test_batch_order_of_the_original_changes_batches_only(switches):
     memory, spans = torch.randn(3, 20, 8, dtype=torch.float64), _spans()
     plain, theirs = _heads(**switches), _heads(batch_order=True, **switches)
-    torch.testing.assert_close(plain(memory[:1], spans[:1])[0], theirs(memory[:1], spans[:1])[0])
-    same = torch.allclose(plain(memory, spans)[0], theirs(memory, spans)[0])
+    alone = (memory[:1], COUNTS[:1], spans[:1])
+    torch.testing.assert_close(plain(*alone).logits[-1], theirs(*alone).logits[-1])
+    whole = (memory, COUNTS, spans)
+    same = torch.allclose(plain(*whole).logits[-1], theirs(*whole).logits[-1])
     assert same == (switches["attention"] and switches["dynamic_conv"])
 
 
 @pytest.mark.parametrize("switches", SWITCHES)
 def test_every_parameter_is_reached_and_spans_end_at_the_head_before(switches):
     heads, spans = _heads(**switches), _spans().requires_grad_()
-    logits, moved = heads(torch.randn(3, 20, 8, dtype=torch.float64), spans)
-    (moved[1].sum() + logits.square().sum()).backward()
-    assert spans.grad is None or not spans.grad.any()
-    heads.zero_grad()
-    logits, moved = heads(torch.randn(3, 20, 8, dtype=torch.float64), spans)
-    (logits.square().sum() + moved.square().sum()).backward()
+    memory = torch.randn(3, 20, 8, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(heads(memory, COUNTS, spans).spans[1].sum(), spans, allow_unused=True)
+    assert gradient is None
+    found = heads(memory, COUNTS, spans)
+    sum(each.square().sum() for each in (*found.logits, *found.spans)).backward()
     assert spans.grad.any()
     without = [name for name, each in heads.named_parameters() if each.grad is None or not each.grad.any()]
     assert not without
+
+
+def test_spans_are_fractions_of_each_video_wherever_it_begins():
+    heads, memory = _heads(layers=1), torch.randn(1, 20, 8, dtype=torch.float64)
+    for layer in heads.layers:
+        nn.init.zeros_(layer.deltas.weight)
+        nn.init.zeros_(layer.deltas.bias)
+    first = _spans(1)
+    for origin in (0.0, 0.5):
+        found = heads(memory, torch.tensor([11]), first, origin=origin)
+        torch.testing.assert_close(found.spans[0], first)
+    ramp = torch.arange(20.0).double()[None, :, None].expand(1, 20, 8)
+    middle = torch.tensor([[[0.5, 0.4]]], dtype=torch.float64).expand(1, 6, 2)
+    seen = []
+    heads.layers[0].interact.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[1]))
+    for origin in (0.0, 0.5):
+        heads(ramp, torch.tensor([11]), middle, origin=origin)
+    torch.testing.assert_close(seen[0].mean(), torch.tensor(5.5).double())
+    torch.testing.assert_close(seen[1].mean(), torch.tensor(5.0).double())
 
 
 def test_moving_spans():
