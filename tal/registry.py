@@ -58,6 +58,7 @@ METHODS = Registry(
     "method",
     {
         "actionformer": ("tal.methods.actionformer:ActionFormer", "one-stage localizer on a transformer pyramid"),
+        "moment_detr": ("tal.methods.moment_detr:MomentDetr", "moments and highlights for a sentence, as a set"),
     },
 )
 

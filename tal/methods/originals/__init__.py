@@ -13,6 +13,7 @@ ORIGINALS = Registry(
     "original implementation",
     {
         "actionformer": ("tal.methods.originals.actionformer:ORIGINAL", "happyharrycn/actionformer_release"),
+        "moment_detr": ("tal.methods.originals.moment_detr:ORIGINAL", "jayleicn/moment_detr"),
     },
 )
 """Method of ours -> the `Original` whose settings and weights it takes, and where that is published."""

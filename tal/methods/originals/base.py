@@ -80,6 +80,7 @@ class Original:
         from_weights: State dict -> the settings that its shapes tell, by section; what is written goes before.
         prepared: State dict -> the same with entries split, joined or left out before names are translated.
         ours_only: Pattern of the entries of ours that the original does not save.
+        spare: Pattern of the entries that it saves also where its settings make no use of them.
     """
 
     method: str
@@ -94,6 +95,7 @@ class Original:
     from_weights: Callable[[Mapping[str, Tensor]], Settings] = _nothing
     prepared: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = _as_they_are
     ours_only: str = OURS_ONLY
+    spare: str = r"^$"
 
     def recognises(self, keys: Iterable[str]) -> bool:
         """Whether a state dict with these keys is of this implementation."""
@@ -142,7 +144,8 @@ class Original:
         for key, value in self.prepared(weights).items():
             name, entry = self.translate(key, streams)
             if name not in ours or (entry is not None and entry >= len(ours[name])):
-                unexpected.append(key)
+                if not re.search(self.spare, key):
+                    unexpected.append(key)
                 continue
             target = ours[name] if entry is None else ours[name][entry]
             if target.numel() != value.numel() or target.squeeze().shape != value.squeeze().shape:
