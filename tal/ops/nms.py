@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tal.errors import ConfigError
-from tal.ops.nms_kernels import kernels
+from tal.ops.nms_kernels import EPS, kernels
 from tal.segments import Segments
 
 Floats = NDArray[np.float64]
@@ -27,6 +27,9 @@ class NmsConfig:
         method: "gaussian" and "linear" lower the scores of what overlaps a better segment, "hard" removes it, "none"
             keeps everything.
         sigma: Gaussian: scores decay by exp(-tIoU^2 / sigma).
+        near_tiou: Gaussian: only what overlaps the better segment by more than this decays. The first number holds for
+            a segment of no length, the second for one as long as the video, and between them in proportion (BMN);
+            null: everything that overlaps.
         tiou: Hard: what overlaps by more is removed. Linear: what overlaps by as much decays by 1 - tIoU.
         min_score: Segments below are dropped, also once decayed; of each class the best one stays.
         max_segments: Kept per video (and at most per class).
@@ -39,6 +42,7 @@ class NmsConfig:
 
     method: Literal["gaussian", "linear", "hard", "none"] = "gaussian"
     sigma: float = 0.5
+    near_tiou: tuple[float, float] | None = None
     tiou: float = 0.1
     min_score: float = 0.001
     max_segments: int = 200
@@ -56,6 +60,11 @@ class NmsConfig:
                 raise ConfigError(f"nms.{name} of {getattr(self, name)}", expected="a number in [0, 1]")
         if self.voting_weight not in ("score_tiou", "score"):
             raise ConfigError(f"nms.voting_weight of {self.voting_weight!r}", expected='"score_tiou" or "score"')
+        if self.near_tiou is not None and (self.method != "gaussian" or not all(0 <= t <= 1 for t in self.near_tiou)):
+            raise ConfigError(
+                f"nms.near_tiou of {self.near_tiou} with nms.method {self.method}",
+                expected="two numbers in [0, 1], with the method gaussian",
+            )
         if self.max_segments < 1:
             raise ConfigError(f"nms.max_segments of {self.max_segments}", expected="at least 1")
 
@@ -107,6 +116,7 @@ def soft_nms(
     *,
     sigma: float = 0.5,
     linear_from_tiou: float | None = None,
+    near_tiou: tuple[float, float] | None = None,
     min_score: float = 0.001,
     label: ArrayLike | None = None,
     max_segments: int | None = None,
@@ -120,6 +130,8 @@ def soft_nms(
         start_s: (N,) likewise end_s, score (positive). No NaN.
         sigma: Scores decay by exp(-tIoU^2 / sigma).
         linear_from_tiou: If given, scores decay instead by 1 - tIoU where tIoU is this or more.
+        near_tiou: If given, (floor, per second): only what overlaps a better row by more than the floor plus so much
+            per second of that row's length decays; not with `linear_from_tiou`.
         min_score: A row whose score falls below is dropped.
         label: (N,) rows of different labels do not affect each other; None for one label.
         max_segments: At most that many per label.
@@ -129,6 +141,7 @@ def soft_nms(
     """
     columns = _sort(start_s, end_s, label)
     linear = linear_from_tiou is not None
+    floor, slope = (-1.0, 0.0) if near_tiou is None else near_tiou
     with np.errstate(divide="ignore"):
         log_score = np.log(np.asarray(score, np.float64)[columns.row])
         lowest = float(np.log(min_score))
@@ -139,6 +152,8 @@ def soft_nms(
         columns.bounds,
         linear,
         float(sigma if linear_from_tiou is None else linear_from_tiou),
+        float(floor),
+        float(slope),
         lowest,
         _ALL if max_segments is None else max_segments,
     )
@@ -189,6 +204,7 @@ def suppress(candidates: Segments, config: NmsConfig) -> Segments:
             *columns,
             sigma=config.sigma,
             linear_from_tiou=config.tiou if config.method == "linear" else None,
+            near_tiou=_near(candidates, config),
             min_score=config.min_score,
             label=label,
             max_segments=config.max_segments,
@@ -199,6 +215,15 @@ def suppress(candidates: Segments, config: NmsConfig) -> Segments:
         return kept
     start_s, end_s = vote(*columns, kept=rows, tiou=config.voting_tiou, weight=config.voting_weight)
     return replace(kept, start_s=start_s, end_s=end_s)
+
+
+def _near(candidates: Segments, config: NmsConfig) -> tuple[float, float] | None:
+    """`near_tiou` per second; candidates say how long their video is, else it ends where the last of them does."""
+    if config.near_tiou is None:
+        return None
+    low, high = config.near_tiou
+    duration_s = float(candidates.extra.get("duration_s", candidates.end_s).max())
+    return low, (high - low) / max(duration_s, EPS)
 
 
 def _sort(start_s: ArrayLike, end_s: ArrayLike, label: ArrayLike | None) -> _Sorted:

@@ -39,6 +39,8 @@ def _soft(
     bounds: Ints,
     linear: bool,
     strength: float,
+    floor: float,
+    slope: float,
     lowest: float,
     most: int,
 ) -> tuple[Ints, Floats]:
@@ -51,6 +53,7 @@ def _soft(
         bounds: (G + 1,).
         linear: By log(1 - tIoU) where tIoU >= strength; otherwise by -tIoU^2 / strength.
         strength: The tIoU threshold, or sigma.
+        floor, slope: Not linear: only where tIoU > floor + slope * length of the row taken; floor -1 for everywhere.
         lowest: Log score below which a row is dropped; a group's very best row is always taken.
         most: Rows to take per group.
 
@@ -111,7 +114,8 @@ def _soft(
                 if inter > 0 and log_score[row] > -np.inf:
                     overlap = inter / ((stop - begin + 1e-6) + (end[row] - start[row] + 1e-6) - inter)
                     if not linear:
-                        log_score[row] -= overlap * overlap / strength
+                        if overlap > floor + slope * (stop - begin):
+                            log_score[row] -= overlap * overlap / strength
                     elif overlap >= strength:
                         log_score[row] += np.log(1 - overlap)
                     if log_score[row] < lowest:
@@ -247,6 +251,8 @@ def _soft_numpy(
     bounds: Ints,
     linear: bool,
     strength: float,
+    floor: float,
+    slope: float,
     lowest: float,
     most: int,
 ) -> tuple[Ints, Floats]:
@@ -264,8 +270,8 @@ def _soft_numpy(
             log_score[top] = -np.inf
             rows, inter = _overlapping(start, end, reach, top, low, high)
             overlap = inter / (length[top] + length[rows] - inter)
-            if linear:
-                rows, overlap = rows[overlap >= strength], overlap[overlap >= strength]
+            near = overlap >= strength if linear else overlap > floor + slope * (end[top] - start[top])
+            rows, overlap = rows[near], overlap[near]
             lowered = log_score[rows] + (np.log(1 - overlap) if linear else -(overlap * overlap / strength))
             log_score[rows] = np.where(lowered < lowest, -np.inf, lowered)
     return np.array(taken, np.int64), np.array(scores, np.float64)

@@ -228,7 +228,16 @@ def test_hard_suppression_drops_low_scores_first():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"sigma": 0.0}, {"tiou": 1.5}, {"method": "soft"}, {"max_segments": 0}, {"min_score": float("nan")}]
+    "wrong",
+    [
+        {"sigma": 0.0},
+        {"tiou": 1.5},
+        {"method": "soft"},
+        {"max_segments": 0},
+        {"min_score": float("nan")},
+        {"voting_weight": "x"},
+        {"near_tiou": (0.5, 2.0)},
+    ],
 )
 def test_settings_are_checked(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
@@ -288,3 +297,30 @@ def test_without_numba(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "numba", None)
     assert nms_kernels.kernels.__wrapped__() == nms_kernels.numpy_kernels()
     assert "numba" in caplog.text
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_only_what_overlaps_by_more_than_the_width_asks_decays(seed, kernels):
+    """The rule of BMN: thresholds from 0.5 for the shortest segments to 0.9 for one as long as the video."""
+    start_s, end_s, score, _ = _draw(seed, 60, span_s=10.0, length_s=6.0)
+    duration_s, left, expected = 20.0, score.copy(), []
+    while (left > 0).any():
+        top = int(left.argmax())
+        expected.append((top, left[top]))
+        left[top] = 0
+        overlap = np.array([_iou(start_s, end_s, top, row, 1e-6) for row in range(len(left))])
+        near = overlap > 0.5 + 0.4 * (end_s[top] - start_s[top]) / duration_s
+        left[near] *= np.exp(-(overlap[near] ** 2) / 0.4)
+    segments = Segments(
+        start_s=start_s,
+        end_s=end_s,
+        score=score,
+        label=np.full(len(score), -1),
+        classes=(),
+        extra={"duration_s": np.full(len(score), duration_s), "row": np.arange(len(score))},
+    )
+    config = NmsConfig(sigma=0.4, near_tiou=(0.5, 0.9), min_score=0.0, per_class=False, voting_tiou=0.0)
+    found = suppress(segments, config)
+    assert found.extra["row"].tolist() == [row for row, _ in expected]
+    np.testing.assert_allclose(found.score, [value for _, value in expected], rtol=1e-9)
+    assert not np.allclose(suppress(segments, replace(config, near_tiou=None)).score, found.score)
