@@ -169,7 +169,8 @@ def _trainer(recipe: Recipe, out: Path, callbacks: "list[Callback]", validates: 
     settings, version = recipe.trainer, len(list((out / "logs").glob("version_*")))
     strategy: Any = "auto"
     if settings.devices > 1:
-        strategy = DDPStrategy(start_method="spawn", process_group_backend=None)
+        # A batch may leave parts of a network out, such as those for sound.
+        strategy = DDPStrategy(start_method="spawn", process_group_backend=None, find_unused_parameters=True)
     return Trainer(
         accelerator=settings.accelerator,
         devices=settings.devices,

@@ -1,9 +1,10 @@
 """Losses of one-stage localizers."""
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from tal.modules.processes import mean_over_processes, process_count
 
 _EPS = 1e-8
 
@@ -52,8 +53,9 @@ def distance_tiou(predicted: Tensor, target: Tensor) -> Tensor:
 class RunningNormalizer(nn.Module):
     """Running mean of the number of positives, by which losses are divided; saved with the weights.
 
-    In training it moves a tenth of the way to each step's count (at least 1), which is averaged over processes where
-    training is distributed.
+    In training it moves a tenth of the way to each step's count (at least 1). Where training is distributed it counts
+    the positives of all processes, and each process divides by its share: together they train as one process with all
+    of their batches.
 
     Args:
         start: Its first value.
@@ -69,10 +71,8 @@ class RunningNormalizer(nn.Module):
 
     def forward(self, count: Tensor) -> Tensor:
         """Take a step's count of positives, () of any type, and return the normaliser, ()."""
+        processes = process_count()
         if self.training:
-            count = count.detach().to(self.value).clamp(min=1)
-            if dist.is_available() and dist.is_initialized():
-                dist.all_reduce(count)
-                count = count / dist.get_world_size()
-            self.value.copy_(self.momentum * self.value + (1 - self.momentum) * count)
-        return self.value.clone()
+            everywhere = (mean_over_processes(count.to(self.value)) * processes).clamp(min=1)
+            self.value.copy_(self.momentum * self.value + (1 - self.momentum) * everywhere)
+        return self.value / processes

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tal.modules.processes import mean_over_processes, process_count
 from tal.ops.matching import FOREGROUND, Matches
 from tal.ops.spans import generalized_tiou, to_ends
 
@@ -90,4 +91,6 @@ def alignment_loss(queries: Tensor, tokens: Tensor, matches: Matches, *, tempera
 
 
 def _mean(values: Tensor) -> Tensor:
-    return values.sum() / max(values.numel(), 1)
+    """Over the values of all processes, of which each has its own number."""
+    count = mean_over_processes(torch.tensor(float(values.numel()), device=values.device))
+    return values.sum() / count.clamp(min=1 / process_count())

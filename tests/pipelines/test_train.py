@@ -152,7 +152,7 @@ def test_checkpoints_that_are_none(recipe, tmp_path):
 
 
 def test_two_processes_train_as_one_with_twice_the_batch(data_folder, tmp_path):
-    """Gradients of two processes are averaged, so two batches of 2 are one of 4, but for the loss's two normalisers."""
+    """The weights of two processes after two epochs; the losses of every method are compared elsewhere."""
     values = recipe_values(data_folder, max_epochs=2, devices=2, validate_every=2)
     values["optim"]["lr"] = 1e-3
     out = tmp_path / "two"
@@ -168,7 +168,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(data_folder, tmp_path):
     moved = one["embed.conv.0.weight"] - _initial(single)["embed.conv.0.weight"]
     apart = one["embed.conv.0.weight"] - two["embed.conv.0.weight"]
     assert moved.abs().max() > 1e-4
-    assert apart.norm() < 0.2 * moved.norm()
+    assert apart.norm() < 1e-3 * moved.norm()
 
 
 def _initial(values):
