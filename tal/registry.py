@@ -59,6 +59,7 @@ METHODS = Registry(
     {
         "actionformer": ("tal.methods.actionformer:ActionFormer", "one-stage localizer on a transformer pyramid"),
         "moment_detr": ("tal.methods.moment_detr:MomentDetr", "moments and highlights for a sentence, as a set"),
+        "denoiseloc": ("tal.methods.denoiseloc:DenoiseLoc", "moments for a sentence, from spans that begin as noise"),
     },
 )
 

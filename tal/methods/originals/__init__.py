@@ -14,6 +14,7 @@ ORIGINALS = Registry(
     {
         "actionformer": ("tal.methods.originals.actionformer:ORIGINAL", "happyharrycn/actionformer_release"),
         "moment_detr": ("tal.methods.originals.moment_detr:ORIGINAL", "jayleicn/moment_detr"),
+        "denoiseloc": ("tal.methods.originals.denoiseloc:ORIGINAL", "frostinassiky/denoiseloc"),
     },
 )
 """Method of ours -> the `Original` whose settings and weights it takes, and where that is published."""
