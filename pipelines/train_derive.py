@@ -82,7 +82,7 @@ def derive(recipe: Recipe, data: TrainingData) -> Derived:
     config = replace(recipe.model, streams=widths, classes=data.classes)
     trained = {name for record in data.train.records for name in record.instances.names}
     never = tuple(name for name in data.classes if name not in trained)
-    if never and not config.empty_classes:
+    if never and getattr(config, "empty_classes", None) == ():
         config = replace(config, empty_classes=never)
         reasons["model.empty_classes"] = (never, "no training instance; their scores start near zero")
     recipe = replace(recipe, model=replace(config, streams={}, classes=()))

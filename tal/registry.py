@@ -58,6 +58,7 @@ METHODS = Registry(
     "method",
     {
         "actionformer": ("tal.methods.actionformer:ActionFormer", "one-stage localizer on a transformer pyramid"),
+        "bmn": ("tal.methods.bmn:Bmn", "boundaries and a map of scores of all segments between them"),
         "moment_detr": ("tal.methods.moment_detr:MomentDetr", "moments and highlights for a sentence, as a set"),
         "denoiseloc": ("tal.methods.denoiseloc:DenoiseLoc", "moments for a sentence, from spans that begin as noise"),
     },

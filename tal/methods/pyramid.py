@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from tal.methods.base import Batch, Inputs, Method
 from tal.methods.pyramid_config import PyramidConfig, require
+from tal.methods.video_scores import name_detections
 from tal.modules.heads import ClassificationHead, RegressionHead
 from tal.modules.inputs import ConvStack, StreamProjection
 from tal.modules.losses import RunningNormalizer, diou_loss, sigmoid_focal_loss
@@ -317,19 +318,6 @@ class PyramidMethod(Method):
         return kept if video_scores is None else self._fuse(kept, video_scores)
 
     def _fuse(self, detections: Segments, video_scores: Tensor) -> Segments:
-        require(
-            video_scores.shape == (len(self.classes),),
-            f"video-level scores of shape {tuple(video_scores.shape)}",
-            f"one score per class, {len(self.classes)}",
-        )
-        best, labels = video_scores.double().cpu().topk(min(self.config.fusion_classes, len(self.classes)))
-        detections = detections[: self.config.fusion_proposals]
-        parts = [
-            replace(
-                detections,
-                score=np.sqrt(score * detections.score),
-                label=np.full(len(detections), label),
-            )
-            for score, label in zip(best.tolist(), labels.tolist(), strict=True)
-        ]
-        return Segments.concat(parts).by_score()
+        c = self.config
+        detections = detections[: c.fusion_proposals]
+        return name_detections(detections, video_scores, self.classes, most=c.fusion_classes, geometric=True)

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from tal.errors import FeatureError
+from tal.errors import ConfigError, FeatureError
+from tal.segments import Segments
 
 
 def read_video_scores(path: Path, classes: Sequence[str]) -> dict[str, Tensor]:
@@ -35,6 +38,34 @@ def read_video_scores(path: Path, classes: Sequence[str]) -> dict[str, Tensor]:
                 cause="logits in place of probabilities",
             )
     return found
+
+
+def name_detections(
+    detections: Segments, video_scores: Tensor, classes: Sequence[str], *, most: int, geometric: bool
+) -> Segments:
+    """Every detection once for each of the video's best classes, by falling score.
+
+    Args:
+        detections: Of one video.
+        video_scores: (K,) in [0, 1].
+        classes: K names.
+        most: So many classes.
+        geometric: The new score is the square root of the product of both, otherwise the product.
+
+    Raises:
+        ConfigError: scores of another number of classes.
+    """
+    if video_scores.shape != (len(classes),):
+        raise ConfigError(
+            f"video-level scores of shape {tuple(video_scores.shape)}", expected=f"one score per class, {len(classes)}"
+        )
+    best, labels = video_scores.double().cpu().topk(min(most, len(classes)))
+    parts = []
+    for score, label in zip(best.tolist(), labels.tolist(), strict=True):
+        product = score * detections.score
+        named = np.full(len(detections), label)
+        parts.append(replace(detections, score=np.sqrt(product) if geometric else product, label=named))
+    return Segments.concat(parts).by_score()
 
 
 def check_covered(videos: Iterable[str], scores: Mapping[str, Tensor]) -> None:

@@ -13,6 +13,8 @@ ORIGINALS = Registry(
     "original implementation",
     {
         "actionformer": ("tal.methods.originals.actionformer:ORIGINAL", "happyharrycn/actionformer_release"),
+        "bmn": ("tal.methods.originals.bmn:ORIGINAL", "JJBOY/BMN-Boundary-Matching-Network"),
+        "bmn_opentad": ("tal.methods.originals.bmn:OPENTAD", "sming256/OpenTAD, its BMN"),
         "moment_detr": ("tal.methods.originals.moment_detr:ORIGINAL", "jayleicn/moment_detr"),
         "denoiseloc": ("tal.methods.originals.denoiseloc:ORIGINAL", "frostinassiky/denoiseloc"),
     },

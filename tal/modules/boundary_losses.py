@@ -1,0 +1,72 @@
+"""Losses of maps in which few entries are positive: balanced cross-entropy, and regression on a balanced draw (BMN)."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+_LOWEST_LOG = -100.0
+
+
+def balanced_entropy(probability: Tensor, positive: Tensor, *, epsilon: float = 1e-6) -> Tensor:
+    """Cross-entropy in which positive and negative entries weigh half each, whatever their numbers.
+
+    Where there are none of one kind, all entries weigh the same, as in OpenTAD; the formula would divide by zero.
+    Where training is distributed, the numbers are those of all processes.
+
+    Args:
+        probability: Any shape, in [0, 1].
+        positive: Same shape, bool.
+        epsilon: Added inside the logarithms (JJBOY); 0: they are limited to -100 instead (OpenTAD).
+    """
+    probability = probability.float()
+    share = torch.stack([positive.sum(), (~positive).sum()]).float()
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(share)
+        share = share / dist.get_world_size()
+    entries = share.sum()
+    balanced = torch.where(share.min() > 0, 0.5 * entries / share.clamp(min=1e-12), torch.ones_like(share))
+    hit = _log(torch.where(positive, probability, 1.0), epsilon).masked_fill(~positive, 0.0)
+    passed = _log(torch.where(positive, 1.0, 1 - probability), epsilon).masked_fill(positive, 0.0)
+    return -(balanced[0] * hit.sum() + balanced[1] * passed.sum()) / entries.clamp(min=1)
+
+
+def _log(x: Tensor, epsilon: float) -> Tensor:
+    return (x + epsilon).log() if epsilon > 0 else x.log().clamp(min=_LOWEST_LOG)
+
+
+def draw_bands(
+    wanted: Tensor,
+    *,
+    high: float = 0.7,
+    low: float = 0.3,
+    zeros: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Entries to regress on: all high ones, and of the middle and the low band at random about as many each.
+
+    The originals draw from all entries where a band holds fewer than there are high ones; here from the band itself.
+
+    Args:
+        wanted: (B, M) tIoU with the best instance.
+        high, low: Bands are (high, 1], (low, high], (0, low].
+        zeros: The low band begins with 0 (OpenTAD).
+        generator: Of the draws; None for torch's own, which the trainer seeds.
+
+    Returns:
+        (B, M) bool; nothing where no entry is high.
+    """
+    top, middle = wanted > high, (wanted > low) & (wanted <= high)
+    bottom = (wanted <= low) if zeros else (wanted <= low) & (wanted > 0)
+    chosen = top
+    for band in (middle, bottom):
+        draw = torch.rand(wanted.shape, generator=generator, device=wanted.device)
+        chosen = chosen | (band & (draw > 1 - top.sum() / band.sum().clamp(min=1)))
+    return chosen
+
+
+def mean_square(predicted: Tensor, wanted: Tensor, chosen: Tensor) -> Tensor:
+    """Mean squared error of the chosen entries; 0 where none are."""
+    error = (predicted.float() - wanted).square()
+    return torch.where(chosen, error, 0.0).sum() / chosen.sum().clamp(min=1)
