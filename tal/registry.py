@@ -59,6 +59,8 @@ METHODS = Registry(
     {
         "actionformer": ("tal.methods.actionformer:ActionFormer", "one-stage localizer on a transformer pyramid"),
         "bmn": ("tal.methods.bmn:Bmn", "boundaries and a map of scores of all segments between them"),
+        "tridet": ("tal.methods.tridet:TriDet", "one-stage localizer on convolutions, ends from distributions"),
+        "temporalmaxer": ("tal.methods.temporalmaxer:TemporalMaxer", "one-stage localizer on max pooling alone"),
         "moment_detr": ("tal.methods.moment_detr:MomentDetr", "moments and highlights for a sentence, as a set"),
         "denoiseloc": ("tal.methods.denoiseloc:DenoiseLoc", "moments for a sentence, from spans that begin as noise"),
     },

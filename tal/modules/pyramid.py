@@ -1,6 +1,7 @@
 """Necks of feature pyramids over time: from a backbone's levels to those that the heads see."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,6 +19,28 @@ class LevelNorms(nn.Module):
     def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
         """Per level (B, C, T_l) -> (B, C, T_l)."""
         return [norm(x) for norm, x in zip(self.norm, levels, strict=True)]
+
+
+class SharedNorm(nn.Module):
+    """The neck of one norm for all levels: TemporalMaxer's, whose loop over levels makes a norm once.
+
+    Args:
+        width: C.
+        kind: "layer"; "group", without weights, over groups of channels and all positions; "none".
+        groups: Of "group".
+    """
+
+    def __init__(self, width: int, *, kind: Literal["layer", "group", "none"], groups: int) -> None:
+        super().__init__()
+        self.norm: nn.Module = nn.Identity()
+        if kind == "layer":
+            self.norm = ChannelNorm(width)
+        elif kind == "group":
+            self.norm = nn.GroupNorm(groups, width, affine=False)
+
+    def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
+        """Per level (B, C, T_l) -> (B, C, T_l)."""
+        return [self.norm(x) for x in levels]
 
 
 class TopDownPyramid(nn.Module):

@@ -1,7 +1,8 @@
 """The points of a feature pyramid: where they are, which instance each answers for, what each proposes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -44,13 +45,10 @@ class Assignment:
     instance_idx: Tensor
 
     @classmethod
-    def stack(cls, parts: "Sequence[Assignment]") -> "Assignment":
+    def stack(cls, parts: Sequence[Self]) -> Self:
         """Of all windows of a batch, (B, P, ...)."""
-        return cls(
-            classes=torch.stack([each.classes for each in parts]),
-            offsets=torch.stack([each.offsets for each in parts]),
-            instance_idx=torch.stack([each.instance_idx for each in parts]),
-        )
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: torch.stack([getattr(each, name) for each in parts]) for name in names})
 
 
 def pyramid_points(
@@ -95,6 +93,26 @@ def assign_points(
             offsets=position.new_zeros(len(position), 2),
             instance_idx=position.new_zeros(len(position), dtype=torch.int64),
         )
+    equal, chosen = shortest_around(points, start_idx, end_idx, center_radius=center_radius)
+    return Assignment(
+        classes=classes_of(equal, label, classes),
+        offsets=distances_to(points, start_idx, end_idx, chosen),
+        instance_idx=chosen,
+    )
+
+
+def shortest_around(
+    points: Points, start_idx: Tensor, end_idx: Tensor, *, center_radius: float | None
+) -> tuple[Tensor, Tensor]:
+    """Which of N instances each of P points can answer for, of these the shortest ones.
+
+    Args:
+        points, start_idx, end_idx, center_radius: As in `assign_points`; at least one instance.
+
+    Returns:
+        (P, N) bool, all that are within 1e-3 snippets as short as the shortest; and (P,) the shortest one.
+    """
+    position = points.position_idx[:, None]  # (P, 1)
     left, right = position - start_idx, end_idx - position  # (P, N)
     inside = torch.minimum(left, right) > 0
     if center_radius is not None:
@@ -105,11 +123,19 @@ def assign_points(
 
     length = (end_idx - start_idx).expand_as(left).masked_fill(~inside, float("inf"))
     shortest, chosen = length.min(dim=1)
-    equal = (length <= shortest[:, None] + _EQUAL_LENGTHS) & inside
-    one_hot = torch.nn.functional.one_hot(label, classes).to(left.dtype)  # (N, K)
-    targets = (equal.to(left.dtype) @ one_hot).clamp(max=1)
-    offsets = torch.stack([left, right], dim=-1)[torch.arange(len(chosen), device=chosen.device), chosen]
-    return Assignment(classes=targets, offsets=offsets / points.stride[:, None], instance_idx=chosen)
+    return (length <= shortest[:, None] + _EQUAL_LENGTHS) & inside, chosen
+
+
+def classes_of(answering: Tensor, label: Tensor, classes: int) -> Tensor:
+    """(P, N) bool, (N,) labels -> (P, K) float, 1 for the classes of the instances that a point answers for."""
+    one_hot = torch.nn.functional.one_hot(label, classes).float()  # (N, K)
+    return (answering.float() @ one_hot).clamp(max=1)
+
+
+def distances_to(points: Points, start_idx: Tensor, end_idx: Tensor, chosen: Tensor) -> Tensor:
+    """(P, 2) distances from each point to the ends of its chosen instance (P,), in strides of its level."""
+    position = points.position_idx
+    return torch.stack([position - start_idx[chosen], end_idx[chosen] - position], dim=-1) / points.stride[:, None]
 
 
 @dataclass(frozen=True, kw_only=True)

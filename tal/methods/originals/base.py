@@ -71,7 +71,7 @@ class Original:
         title: What to call it in words.
         keys: Pattern of a key in its state dict -> ours. "name[i]" is entry i of a parameter along its first axis,
             "{stream i}" the name of our stream number i. The first pattern that matches counts.
-        signature: Pattern of a key that its weights have, and no other original's.
+        signature: Pattern of a key that its weights have, and those of no original after it in the table.
         settings: What was written (a YAML file's content, or the checkpoint's entries) -> complete settings.
         config: Complete settings, class names, name of the feature stream -> our configuration.
         described: Complete settings -> what they say of outputs and features.
@@ -209,12 +209,12 @@ def refuse_others(settings: Settings, fixed: Mapping[tuple[str, str], Any]) -> N
             raise ConfigError(f"{section}.{key} of {settings[section][key]!r}", expected=f"{known!r}")
 
 
-def one_of(section: Mapping[str, Any], key: str, ours: Mapping[str, Any]) -> Any:
+def one_of(section: Mapping[str, Any], key: str, ours: Mapping[Any, Any]) -> Any:
     """Our value of a setting with a few known values.
 
     Raises:
         ConfigError: another value.
     """
     if section[key] not in ours:
-        raise ConfigError(f"{key} of {section[key]!r}", expected=f"one of {', '.join(ours)}")
+        raise ConfigError(f"{key} of {section[key]!r}", expected=f"one of {', '.join(map(str, ours))}")
     return ours[section[key]]

@@ -1,0 +1,70 @@
+"""Networks whose outputs depend on how far a sequence is padded: every window at the length its own count asks for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tal.methods.base import Batch
+
+Outputs = TypeVar("Outputs")
+
+
+def at_own_lengths(network: Callable[[Batch], Outputs], batch: Batch, lengths: Sequence[int]) -> Outputs:
+    """What `network` says of every window as if the window were padded to its own length.
+
+    Windows of one length go through the network together.
+
+    Args:
+        network: Gives a dataclass whose fields are tuples of tensors, one per level, (B, ..., T_l).
+        batch: Padded to any length.
+        lengths: Per window, at least its number of valid snippets.
+
+    Returns:
+        The network's outputs of all windows, padded with zeros to the longest.
+    """
+    parts, rows = [], []
+    for length in sorted(set(lengths)):
+        row = [index for index, own in enumerate(lengths) if own == length]
+        part = batch if len(row) == len(batch) else _rows(batch, row)
+        parts.append(network(_cut(part, length)))
+        rows += row
+    if len(parts) == 1:
+        return parts[0]
+    order = torch.tensor(rows, device=batch.mask.device).argsort()
+    joined = {}
+    for field in fields(parts[0]):  # type: ignore[arg-type]
+        levels = zip(*(getattr(part, field.name) for part in parts), strict=True)
+        joined[field.name] = tuple(_stacked(level)[order] for level in levels)
+    return type(parts[0])(**joined)
+
+
+def _rows(batch: Batch, rows: Sequence[int]) -> Batch:
+    """The network's view of some windows."""
+    index = torch.tensor(rows, device=batch.mask.device)
+    return Batch(
+        streams={name: x[index] for name, x in batch.streams.items()},
+        mask=batch.mask[index],
+        grids=tuple(batch.grids[row] for row in rows),
+        durations_s=tuple(batch.durations_s[row] for row in rows),
+        videos=tuple(batch.videos[row] for row in rows),
+    )
+
+
+def _cut(batch: Batch, length: int) -> Batch:
+    """The batch without what lies beyond `length`."""
+    if batch.mask.shape[-1] <= length:
+        return batch
+    return replace(
+        batch,
+        streams={name: x[..., :length] for name, x in batch.streams.items()},
+        mask=batch.mask[..., :length],
+    )
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    longest = max(part.shape[-1] for part in parts)
+    return torch.cat([F.pad(part, (0, longest - part.shape[-1])) for part in parts])

@@ -1,0 +1,108 @@
+"""The original TriDet: dingfengshi/TriDet."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tal.methods.originals.base import Original, Settings, one_of, refuse_others
+from tal.methods.originals.pyramids import (
+    DATASET,
+    FIXED,
+    KEYS,
+    MODEL,
+    TEST,
+    TRAIN,
+    pyramid_described,
+    pyramid_fields,
+    pyramid_settings,
+)
+from tal.methods.tridet import TriDetConfig
+
+_BLOCK = r"^backbone\.(stem|branch)\.(\d+)\."
+
+_KEYS: tuple[tuple[str, str], ...] = (
+    (_BLOCK + r"ln\.", r"\1.\2.norm."),
+    (_BLOCK + r"gn\.", r"\1.\2.norm_mlp."),
+    (_BLOCK + r"psi\.", r"\1.\2.gate."),
+    (_BLOCK + r"fc\.", r"\1.\2.instant."),
+    (_BLOCK + r"convw\.", r"\1.\2.narrow."),
+    (_BLOCK + r"convkw\.", r"\1.\2.wide."),
+    (_BLOCK + r"global_fc\.", r"\1.\2.overall."),
+    (_BLOCK + r"downsample\.1\.", r"\1.\2.shrink."),
+    (_BLOCK + r"mlp\.0\.", r"\1.\2.expand."),
+    (_BLOCK + r"mlp\.2\.", r"\1.\2.contract."),
+    (_BLOCK + r"drop_path_out\.scale$", r"\1.\2.scale.scale"),
+    (_BLOCK + r"drop_path_mlp\.scale$", r"\1.\2.scale_mlp.scale"),
+    (_BLOCK + r"conv1\.conv\.", r"\1.\2.expand."),
+    (_BLOCK + r"conv2\.conv\.", r"\1.\2.contract."),
+    (_BLOCK + r"downsample\.conv\.", r"\1.\2.skip."),
+    (r"^(start|end)_head\.cls_head\.conv\.", r"boundaries.\1.logits."),
+    (r"^(start|end)_head\.head\.(\d+)\.conv\.", r"boundaries.\1.trunk.conv.\2."),
+    (r"^(start|end)_head\.norm\.", r"boundaries.\1.trunk.norm."),
+    *KEYS,
+)
+
+_DEFAULTS: Settings = {
+    "dataset": DATASET,
+    "model": {
+        **MODEL,
+        "backbone_type": "SGP",
+        "backbone_arch": (2, 2, 5),
+        "n_sgp_win_size": -1,
+        "sgp_mlp_dim": None,
+        "boudary_kernel_size": 3,
+        "use_abs_pe": False,
+        "use_trident_head": True,
+        "downsample_type": "max",
+        "k": 1.5,
+        "init_conv_vars": 0,
+        "num_bins": 16,
+        "iou_weight_power": 1.0,
+        "input_noise": 0,
+    },
+    "train_cfg": TRAIN,
+    "test_cfg": TEST,
+}
+
+
+def _settings(values: Mapping[str, Any]) -> Settings:
+    return pyramid_settings(values, _DEFAULTS)
+
+
+def _config(settings: Settings, classes: Sequence[str], stream: str) -> TriDetConfig:
+    refuse_others(settings, FIXED)
+    model = settings["model"]
+    embed, stem, branch = model["backbone_arch"]
+    windows = model["n_sgp_win_size"]
+    fields = pyramid_fields(settings, classes, stream)
+    encoder = one_of(model, "backbone_type", {"SGP": "sgp", "conv": "conv"})
+    return TriDetConfig(
+        **{**fields, "nms": replace(fields["nms"], voting_weight="score")},
+        embed_layers=embed,
+        branch_layers=branch,
+        absolute_positions=model["use_abs_pe"] and encoder == "sgp",
+        encoder=encoder,
+        stem_layers=stem,
+        window=windows if isinstance(windows, int) else tuple(windows),
+        growth=model["k"],
+        mlp_width=model["sgp_mlp_dim"],
+        downsampling=one_of(model, "downsample_type", {"max": "max", "avg": "average"}),
+        drop_path=settings["train_cfg"]["droppath"],
+        init_std=model["init_conv_vars"],
+        trident=model["use_trident_head"],
+        bins=model["num_bins"],
+        boundary_kernel=model["boudary_kernel_size"],
+        tiou_power=model["iou_weight_power"],
+        input_noise=model["input_noise"],
+    )
+
+
+ORIGINAL = Original(
+    method="tridet",
+    title="TriDet",
+    keys=_KEYS,
+    signature=r"^(start_head\.|backbone\.(stem|branch)\.\d+\.(psi|conv1)\.)",
+    settings=_settings,
+    config=_config,
+    described=pyramid_described,
+)
