@@ -1,0 +1,322 @@
+"""ASL: ActionFormer where its parts are off; weights and losses by hand where they are on; gradients; learning."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tal.errors import ConfigError
+from tal.methods.actionformer import ActionFormer, ActionFormerConfig
+from tal.methods.asl import Asl, AslConfig
+from tal.methods.base import Batch
+from tal.modules.losses import distance_tiou
+from tal.segments import Segments, tiou
+from tal.timeline import SnippetGrid
+
+CLASSES = ("run", "jump")
+HOST = {
+    "streams": {"features": 8},
+    "classes": CLASSES,
+    "train_snippets": 64,
+    "width": 16,
+    "heads": 2,
+    "stem_layers": 1,
+    "branch_layers": 3,
+    "window": 9,
+    "init_loss_norm": 20,
+}
+OFF = {"class_sensitivity": False, "instance_sensitivity": False, "contrast_weight": 0.0}
+
+
+def _asl(**changes):
+    torch.manual_seed(0)
+    return Asl(AslConfig(**{**HOST, "evaluator_width": 12, **changes}))
+
+
+def _host(**changes):
+    torch.manual_seed(0)
+    return ActionFormer(ActionFormerConfig(**{**HOST, **changes}))
+
+
+def _batch(videos=2, *, count=60, T=64, seed=0):
+    """Noise in which every instance adds its class's pattern; two instances of 4 to 12 seconds each."""
+    rng = np.random.default_rng(seed)
+    pattern = np.random.default_rng(7).normal(size=(2, 8)) * 2
+    grid = SnippetGrid(offset_s=3.0, stride_s=0.5, window_s=1.0, count=count)
+    features, targets = np.zeros((videos, 8, T), np.float32), []
+    for row in range(videos):
+        features[row, :, :count] = rng.normal(size=(8, count)) * 0.5
+        start_s = grid.centers_s[0] + np.array([1.0, 15.0]) + rng.uniform(0, 2, 2)
+        end_s = start_s + rng.uniform(4, 12, 2)
+        label = rng.permutation(2)
+        for s, e, k in zip(start_s, end_s, label, strict=True):
+            features[row][:, :count][:, (grid.centers_s > s) & (grid.centers_s < e)] += pattern[k][:, None]
+        targets.append(Segments(start_s=start_s, end_s=end_s, label=label, classes=CLASSES))
+    return Batch(
+        streams={"features": torch.from_numpy(features)},
+        mask=(torch.arange(T) < count).expand(videos, 1, T),
+        grids=(grid,) * videos,
+        durations_s=(grid.end_s,) * videos,
+        videos=tuple(map(str, range(videos))),
+        targets=tuple(targets),
+    )
+
+
+def test_the_host_is_the_same_network_from_the_same_seed():
+    host, asl = _host().state_dict(), _asl().state_dict()
+    assert list(asl)[: len(host)] == list(host)
+    assert all(torch.equal(asl[name], value) for name, value in host.items())
+    assert {name.split(".")[0] for name in list(asl)[len(host) :]} == {"gaussians", "evaluate_class", "evaluate_ends"}
+    assert list(_asl(**OFF).state_dict()) == list(host)
+    missing = _asl().load_state_dict(host, strict=False)
+    assert not missing.unexpected_keys
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"class_agnostic": True, "loss_weight": 0.0}, {"label_smoothing": 0.1, "drop_path": 0.0}]
+)
+def test_with_all_parts_off_losses_and_gradients_are_the_hosts(changes):
+    host, asl, batch = _host(**changes), _asl(**OFF, **changes), _batch()
+    for model in (host, asl):
+        torch.manual_seed(1)
+        model.losses = model.loss(model(batch), batch)
+        model.losses["loss"].backward()
+    for name, value in host.losses.items():
+        assert torch.equal(asl.losses[name], value)
+    for ours, theirs in zip(asl.parameters(), host.parameters(), strict=True):
+        assert torch.equal(ours.grad, theirs.grad)
+    assert torch.equal(asl.positives.value, host.positives.value)
+
+
+def test_weights_of_one_change_no_bit_of_the_losses():
+    batch = _batch()
+    host, asl = _host(), _asl(instance_sensitivity=False, contrast_weight=0.0, sensitivity_form="mean_times_class")
+    with torch.no_grad():
+        for name, parameter in asl.gaussians.named_parameters():
+            if name.startswith("sigma"):
+                parameter.fill_(1e9)
+    torch.manual_seed(1)
+    theirs = host.loss(host(batch), batch)
+    torch.manual_seed(1)
+    ours = asl.loss(asl(batch), batch)
+    assert ours["weight_regression"].item() == 1
+    for name, value in theirs.items():
+        assert torch.equal(ours[name], value)
+
+
+def test_inference_is_the_hosts_and_evaluates_nothing(monkeypatch):
+    host, asl, batch = _host().eval(), _asl().eval(), _batch()
+    monkeypatch.setattr("tal.modules.sensitivity.Evaluator.forward", None)
+    monkeypatch.setattr("tal.modules.sensitivity.ClassSensitivity.forward", None)
+    for ours, theirs in zip(asl.predict(batch), host.predict(batch), strict=True):
+        np.testing.assert_array_equal(ours.score, theirs.score)
+        np.testing.assert_array_equal(ours.start_s, theirs.start_s)
+
+
+def _answers(model, batch):
+    outputs = model(batch)
+    found = model.match(outputs, batch)
+    return outputs, found, model._answered(found, batch)
+
+
+def test_positions_are_fractions_of_the_instance_on_all_levels():
+    model, batch = _asl(regression_ranges=((0, 99),) * 4, center_sampling="none"), _batch()
+    outputs, found, (start, end, label) = _answers(model, batch)
+    points = model.points(outputs)
+    position = points.position_idx.expand_as(found.positive)[found.positive]
+    levels = points.stride.expand_as(found.positive)[found.positive]
+    fraction = (position - (start + end) / 2) / (end - start)
+    assert set(levels.tolist()) == {1, 2, 4, 8}
+    for stride in (1, 2, 4, 8):
+        on_level = fraction[levels == stride]
+        assert on_level.min() < -0.2
+        assert on_level.max() > 0.1
+        assert on_level.abs().max() < 0.5
+    naming, ending = model.weights(found, outputs, (start, end, label), None)
+    torch.testing.assert_close(naming, torch.exp(-(fraction**2) / 2))
+    torch.testing.assert_close(
+        ending, torch.exp(-((fraction + 0.5) ** 2) / 2) + torch.exp(-((fraction - 0.5) ** 2) / 2)
+    )
+    wanted = found.wanted[found.positive].gather(1, label[:, None])
+    assert wanted.all()
+    torch.testing.assert_close(found.distances[found.positive][:, 0] * levels, position - start)
+
+
+def test_weights_are_what_class_and_evaluators_say_together():
+    model, batch = _asl(), _batch()
+    outputs, found, answered = _answers(model, batch)
+    quality = model.evaluate(outputs)
+    by_class = model.weights(found, outputs, answered, None)
+    together = model.weights(found, outputs, answered, quality)
+    for of_class, both, says in zip(by_class, together, quality, strict=True):
+        torch.testing.assert_close(both, of_class + says[found.positive])
+    alone = _asl(class_sensitivity=False)
+    outputs, found, answered = _answers(alone, batch)
+    quality = alone.evaluate(outputs)
+    assert torch.equal(alone.weights(found, outputs, answered, quality)[0], quality[0][found.positive])
+
+
+def test_normalized_weights_have_mean_one_and_cannot_shrink_the_loss():
+    batch = _batch()
+    values = []
+    for level in (0.0, -4.0):
+        model = _asl(normalize_weights=True, contrast_weight=0.0, class_sensitivity=False, drop_path=0.0)
+        with torch.no_grad():
+            for evaluator in (model.evaluate_class, model.evaluate_ends):
+                evaluator.out.weight.zero_()
+                evaluator.out.bias.fill_(level)
+        values.append(model.loss(model(batch), batch))
+        assert values[-1]["weight_classification"].item() == pytest.approx(1)
+    for name in ("classification", "regression"):
+        assert values[0][name].item() == pytest.approx(values[1][name].item(), rel=1e-5)
+
+
+def test_clamped_gaussians_stay_in_the_instance():
+    model, batch = _asl(clamp_gaussians=True), _batch()
+    with torch.no_grad():
+        model.gaussians.mu_cls.fill_(2)
+        model.gaussians.sigma_end.fill_(0.01)
+    losses = model.loss(model(batch), batch)
+    assert losses["mu_cls"].item() == 0.5
+    assert losses["sigma_end"].item() == pytest.approx(0.1)
+    model.eval()
+    with torch.no_grad():
+        model.gaussians.mu_cls.fill_(2)
+    assert model.loss(model(batch), batch)["mu_cls"].item() == 2
+
+
+@pytest.mark.parametrize("levels", ["finest", "all"])
+def test_gradients_reach_every_parameter(levels):
+    model, batch = _asl(contrast_levels=levels, label_weight=0.2, drop_path=0.0), _batch(4)
+    model.loss(model(batch), batch)["loss"].backward()
+    idle = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
+    assert not idle
+
+
+def test_the_weights_alone_move_the_gaussians():
+    model, batch = _asl(instance_sensitivity=False, contrast_weight=0.0), _batch()
+    model.loss(model(batch), batch)["loss"].backward()
+    for name, parameter in model.gaussians.named_parameters():
+        assert parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_evaluators_foresee_and_change_nothing_else(detach):
+    model, batch = _asl(detach_evaluators=detach, drop_path=0.0), _batch()
+    outputs, found, (_, _, label) = _answers(model, batch)
+    quality = model.evaluate(outputs)
+    loss = model._evaluators_loss(found, label, quality)
+    probability = found.logits[found.positive].sigmoid().gather(1, label[:, None])[:, 0]
+    overlap = distance_tiou(found.offsets[found.positive], found.distances[found.positive])
+    expected = ((quality[0][found.positive] - probability) ** 2).mean() + (
+        (quality[1][found.positive] - overlap) ** 2
+    ).mean()
+    assert loss.item() == pytest.approx(expected.item())
+    loss.backward()
+    moved = {name.split(".")[0] for name, value in model.named_parameters() if value.grad is not None}
+    assert {"evaluate_class", "evaluate_ends"} <= moved
+    assert moved.isdisjoint({"classify", "regress"})
+    assert ("stem" in moved) == (not detach)
+
+
+def test_one_instance_gives_no_contrast():
+    model, batch = _asl(drop_path=0.0), _batch(1)
+    single = replace(batch, targets=(batch.targets[0][:1],))
+    outputs = model(single)
+    for feature in outputs.features:
+        feature.retain_grad()
+    loss = model._contrast(outputs, single, model.evaluate(outputs))
+    loss.backward()
+    assert loss.item() == 0
+    assert not any(feature.grad is not None and feature.grad.any() for feature in outputs.features)
+    both = model(batch)
+    assert model._contrast(both, batch, model.evaluate(both)).item() > 0
+
+
+def test_contrast_gathers_a_class_and_pushes_the_rest_away():
+    model, batch = _asl(contrast_temperature=0.5), _batch(2)
+    outputs = model.eval()(batch)
+    marks = torch.zeros_like(outputs.features[0])
+    position = torch.arange(marks.shape[-1])
+    for row, (start, end, label) in enumerate(model.instances(batch)):
+        for s, e, k in zip(start, end, label, strict=True):
+            marks[row, k, (position > s) & (position < e)] = 1
+    marks[:, 2] = 1 - marks[:, :2].amax(1)
+    told = model._contrast(replace(outputs, features=(marks,)), batch, None).item()
+    # anchors of length 1 along their class; 4 of each class; 4 others, of outside points (and the least sensitive)
+    assert told < model._contrast(replace(outputs, features=(torch.ones_like(marks),)), batch, None).item()
+    assert told > -math.log(3 * math.exp(2) / (3 * math.exp(2) + 8)) - 0.01
+
+
+def test_label_loss_asks_for_the_classes_of_the_window():
+    model, batch = _asl(), _batch(1)
+    batch = replace(batch, targets=(batch.targets[0][:1],))
+    outputs = model(batch)
+    found = model.match(outputs, batch)
+    share = found.logits[0][found.valid[0]].softmax(-1).amax(0).double()
+    present = batch.targets[0].label[0]
+    expected = -(share[present].log() + (1 - share[1 - present]).log()) / found.normalizer
+    assert model._labels_loss(found, batch).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_a_batch_without_instances_has_a_loss():
+    model, batch = _asl(label_weight=0.2, normalize_weights=True), _batch()
+    batch = replace(batch, targets=(Segments.empty(CLASSES), batch.targets[1]))
+    empty = replace(batch, targets=(Segments.empty(CLASSES),) * 2)
+    for each in (batch, empty):
+        model.zero_grad()
+        losses = model.loss(model(each), each)
+        losses["loss"].backward()
+        assert all(value.isfinite() for value in losses.values())
+        assert all(value.grad is not None and value.grad.isfinite().all() for value in model.parameters())
+
+
+def test_bfloat16_autocast_trains():
+    model, batch = _asl(label_weight=0.2, drop_path=0.0), _batch()
+    full = model.loss(model(batch), batch)["loss"].item()
+    model = _asl(label_weight=0.2, drop_path=0.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = model.loss(model(batch), batch)
+    assert losses["loss"].dtype == torch.float32
+    assert losses["loss"].item() == pytest.approx(full, rel=0.05)
+    losses["loss"].backward()
+    assert all(value.grad.isfinite().all() for value in model.parameters())
+
+
+def test_overfits_a_handful_of_clips():
+    model, batch = _asl(width=32, drop_path=0.05), _batch(2)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3)
+    history = []
+    for _ in range(50):
+        losses = model.loss(model(batch), batch)
+        optimiser.zero_grad()
+        losses["loss"].backward()
+        optimiser.step()
+        history.append({name: value.item() for name, value in losses.items()})
+    assert history[-1]["classification"] < 0.2 * history[0]["classification"]
+    assert history[-1]["contrast"] < 0.5 * history[0]["contrast"]
+    assert history[-1]["evaluators"] < 0.5 * history[0]["evaluators"]
+    for found, wanted in zip(model.eval().predict(batch), batch.targets, strict=True):
+        overlap = tiou(wanted.start_s, wanted.end_s, found[:2].start_s, found[:2].end_s)
+        assert overlap.max(axis=1).min() > 0.75
+        assert found[:2].label[overlap.argmax(axis=1)].tolist() == wanted.label.tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"class_sensitivity": False, "instance_sensitivity": False}, "without sensitivity"),
+        ({"contrast_share": 0.0}, "contrast_share"),
+        ({"contrast_temperature": 0.0}, "contrast_temperature"),
+        ({"contrast_levels": "coarsest"}, "finest or all"),
+        ({"sensitivity_form": "product"}, "sum or mean_times_class"),
+        ({"evaluator_weight": -1.0}, "zero or more"),
+        ({"evaluator_width": 0}, "at least 1"),
+        ({"label_weight": 0.2, "class_agnostic": True}, "needs classes"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes, text):
+    with pytest.raises(ConfigError, match=text):
+        _asl(**changes)
