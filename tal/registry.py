@@ -58,6 +58,7 @@ METHODS = Registry(
     "method",
     {
         "actionformer": ("tal.methods.actionformer:ActionFormer", "one-stage localizer on a transformer pyramid"),
+        "asl": ("tal.methods.asl:Asl", "ActionFormer whose losses are weighted by learnt action sensitivity"),
         "bmn": ("tal.methods.bmn:Bmn", "boundaries and a map of scores of all segments between them"),
         "tridet": ("tal.methods.tridet:TriDet", "one-stage localizer on convolutions, ends from distributions"),
         "temporalmaxer": ("tal.methods.temporalmaxer:TemporalMaxer", "one-stage localizer on max pooling alone"),
