@@ -23,6 +23,7 @@ from tal.modules.inputs import ConvStack, StreamProjection
 from tal.modules.losses import RunningNormalizer, diou_loss, sigmoid_focal_loss
 from tal.modules.positions import SinusoidPositions
 from tal.modules.pyramid import LevelNorms, TopDownPyramid
+from tal.ops.exporting import exporting
 from tal.ops.nms import suppress
 from tal.ops.points import Assignment, Points, assign_points, best_proposals, pyramid_points
 from tal.segments import Segments
@@ -85,7 +86,7 @@ class PyramidMethod(Method):
         require(bool(config.classes), "a method without classes", "classes: their names")
         self.config, self.classes = config, config.classes
         c = config
-        streams = {name: width for name, width in c.streams.items() if name in self.embedded_streams}
+        streams = {name: width for name, width in c.streams.items() if name in c.embedded_streams}
         self.streams = StreamProjection(streams, c.projection)
         self.embed = ConvStack(self.streams.width, c.width, layers=c.embed_layers, kernel_size=c.embed_kernel)
         self.positions = SinusoidPositions(c.width, c.train_snippets) if c.absolute_positions else None
@@ -93,11 +94,6 @@ class PyramidMethod(Method):
         self.neck = self.build_neck()
         self.build_heads(c.neck_width or c.width, c.head_width or c.width)
         self.positives = RunningNormalizer(c.init_loss_norm)
-
-    @property
-    def embedded_streams(self) -> tuple[str, ...]:
-        """The streams that go side by side into the embedding: all of them."""
-        return tuple(self.config.streams)
 
     def build_encoder(self) -> None:
         """Add the modules that `encode` needs."""
@@ -147,7 +143,10 @@ class PyramidMethod(Method):
 
     def forward(self, batch: Batch) -> PyramidOutputs:
         """What every point of the pyramid says."""
-        streams, mask = self._pad(batch)  # (B, C, T), (B, 1, T)
+        return self.network(*self._pad(batch))
+
+    def network(self, streams: Mapping[str, Tensor], mask: Tensor) -> PyramidOutputs:
+        """Name -> (B, C, T), mask (B, 1, T) -> what every point says."""
         levels, masks = self.pyramid(streams, mask)  # (B, width, T_l) each
         levels = self.neck(levels, masks)  # (B, neck_width, T_l) each
         return self.heads(levels, masks)
@@ -167,17 +166,27 @@ class PyramidMethod(Method):
         """(B, width, T), mask (B, 1, T) -> per level (B, width, T_l), masks (B, 1, T_l), from fine to coarse."""
         raise NotImplementedError
 
-    def heads(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> PyramidOutputs:
-        """Per level (B, neck_width, T_l), mask (B, 1, T_l) -> what the points say."""
+    def heads(
+        self, levels: Sequence[Tensor], masks: Sequence[Tensor], to_classify: Sequence[Tensor] | None = None
+    ) -> PyramidOutputs:
+        """What the points say.
+
+        Args:
+            levels: (B, neck_width, T_l) each.
+            masks: (B, 1, T_l) each.
+            to_classify: What the classification head sees in place of `levels`.
+        """
         return PyramidOutputs(
-            logits=tuple(self.classify(levels, masks)),  # (B, K, T_l)
+            logits=tuple(self.classify(levels if to_classify is None else to_classify, masks)),  # (B, K, T_l)
             offsets=tuple(self.regress(levels, masks)),  # (B, 2, T_l)
             masks=tuple(masks),
             features=tuple(levels),
         )
 
     def _pad(self, batch: Batch) -> tuple[Mapping[str, Tensor], Tensor]:
-        """Streams and mask with T as the configuration wants it."""
+        """Streams and mask with T as the configuration wants it; those of an exported network are so already."""
+        if exporting():
+            return batch.streams, batch.mask
         T, last = batch.mask.shape[-1], self.config.strides[-1]
         wanted = self.config.padded_length(max(grid.count for grid in batch.grids))
         missing = max(-(-T // last) * last, wanted) - T

@@ -133,12 +133,17 @@ class PyramidConfig:
         require(not thin, f"streams without width: {', '.join(thin)}", "a positive width per stream")
         if self.projection is not None:
             if self.streams:
-                same = set(self.projection) == set(self.streams)
-                require(same, f"projection of {sorted(self.projection)}", f"the streams, {sorted(self.streams)}")
+                same = set(self.projection) == set(self.embedded_streams)
+                require(same, f"projection of {sorted(self.projection)}", f"{sorted(self.embedded_streams)}")
             total = sum(self.projection.values())
             require(total == self.width, f"projection to {total} channels in all", f"width, {self.width}")
         wide = self.neck == "identity" and self.neck_width not in (None, self.width)
         require(not wide, f"neck_width {self.neck_width} with the identity neck", f"width, {self.width}")
+
+    @property
+    def embedded_streams(self) -> tuple[str, ...]:
+        """The streams that go side by side into the embedding."""
+        return tuple(self.streams)
 
     @property
     def levels(self) -> int:

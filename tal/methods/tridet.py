@@ -192,9 +192,11 @@ class TriDet(PyramidMethod):
             masks.append(mask)
         return levels, masks
 
-    def heads(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> PyramidOutputs:
+    def heads(
+        self, levels: Sequence[Tensor], masks: Sequence[Tensor], to_classify: Sequence[Tensor] | None = None
+    ) -> PyramidOutputs:
         """Per level (B, neck_width, T_l), mask (B, 1, T_l) -> what the points say."""
-        plain = super().heads(levels, masks)
+        plain = super().heads(levels, masks, to_classify)
         if not self.config.trident:
             return plain
         start, end = self.boundaries(levels, masks)  # (B, K, T_l) each
