@@ -86,7 +86,8 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, command: str = "")
         model=trained.method,
         features=data.specs,
         layouts={name: each.layout for name, each in recipe.data.features.items() if each.layout is not None},
-        thresholds=choose_thresholds(detections, truth, trained.method.classes),
+        thresholds={} if data.text else choose_thresholds(detections, truth, trained.method.classes),
+        text=data.text,
         card=card(trained.recipe, data, trained.metrics, command),
     )
     (out / "metrics.json").write_text(json.dumps(dict(trained.metrics), indent=2) + "\n", encoding="utf-8")
@@ -121,6 +122,7 @@ def fit(derived: Derived, data: "TrainingData", out: Path, *, resume: bool = Fal
     from tal.pipelines.train_ema import WeightMean
     from tal.pipelines.train_finish import Scorer, detect
     from tal.pipelines.train_module import LocalizerModule
+    from tal.pipelines.train_queries import QueryScorer
     from tal.pipelines.train_samples import feature_stats
 
     recipe = derived.recipe
@@ -128,7 +130,7 @@ def fit(derived: Derived, data: "TrainingData", out: Path, *, resume: bool = Fal
     stats = feature_stats(data.train) if needs_stats(recipe) else None
     method = build_method(derived, stats)
     loaders = LocalizerData(data, recipe, method.inputs, stats)
-    scorer = Scorer.of(recipe, data)
+    scorer = Scorer.of(recipe, data) if data.text is None else QueryScorer.of(recipe, data)
     module = LocalizerModule(method, recipe, loaders.steps_per_epoch(recipe.trainer.devices), scorer)
     told = Told()
     checkpoints = out / "checkpoints"

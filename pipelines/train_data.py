@@ -26,6 +26,7 @@ from tal.methods.batching import (
     sliding_window,
     window_sample,
 )
+from tal.pipelines.train_queries import QueryDraws, QuerySamples
 from tal.pipelines.train_samples import Samples, TrainingData
 from tal.pipelines.train_settings import Recipe, WindowSettings
 
@@ -146,8 +147,11 @@ class LocalizerData(LightningDataModule):
         self.data, self.recipe, self.inputs, self.stats = data, recipe, inputs, stats
 
     @cached_property
-    def windows(self) -> Windows:
+    def windows(self) -> Windows | QueryDraws:
         """What is trained on."""
+        queries = self.recipe.data.queries
+        if queries is not None and isinstance(self.data.train, QuerySamples):
+            return QueryDraws(self.data.train, self.inputs, queries, self.recipe.trainer.seed)
         return Windows(self.data.train, self.inputs, self.recipe.windows, self.stats, self.recipe.trainer.seed)
 
     def steps_per_epoch(self, processes: int) -> int:

@@ -66,7 +66,8 @@ def derive(recipe: Recipe, data: TrainingData) -> Derived:
     Raises:
         ConfigError: no training videos or instances, or a setting that cannot be derived.
     """
-    if not len(data.train) or not data.classes:
+    _check_task(recipe, data)
+    if not len(data.train) or not (data.classes or data.text):
         raise ConfigError(
             f"{len(data.train)} training videos with {len(data.classes)} classes",
             expected="at least one video with an instance",
@@ -80,13 +81,32 @@ def derive(recipe: Recipe, data: TrainingData) -> Derived:
     recipe, chosen, lengths = _without_auto(recipe, data)
     reasons |= chosen
     config = replace(recipe.model, streams=widths, classes=data.classes)
+    if data.text is not None:
+        del reasons["model.classes"]
+        config = replace(config, text_width=data.text.width)
+        reasons["model.text_width"] = (data.text.width, "width of the text features")
     trained = {name for record in data.train.records for name in record.instances.names}
     never = tuple(name for name in data.classes if name not in trained)
     if never and getattr(config, "empty_classes", None) == ():
         config = replace(config, empty_classes=never)
         reasons["model.empty_classes"] = (never, "no training instance; their scores start near zero")
-    recipe = replace(recipe, model=replace(config, streams={}, classes=()))
+    recipe = replace(recipe, model=replace(config, streams={}, classes=(), **_no_text(config)))
     return Derived(recipe=recipe, config=config, reasons=reasons, notes=_notes(recipe, data), lengths=lengths)
+
+
+def _check_task(recipe: Recipe, data: TrainingData) -> None:
+    """Refuse a method that answers queries without them, and queries for one that does not."""
+    answers = hasattr(recipe.model, "text_width")
+    if answers != (data.text is not None):
+        raise ConfigError(
+            f"method {recipe.method} {'without' if answers else 'with'} data.queries",
+            expected="data.queries for methods that answer sentences, and for them only",
+        )
+
+
+def _no_text(config: Any) -> dict[str, int]:
+    """The width of the text left to the data, where there is such a setting."""
+    return {"text_width": 0} if hasattr(config, "text_width") else {}
 
 
 def method_config(recipe: Recipe, widths: Mapping[str, int], classes: tuple[str, ...]) -> Any:

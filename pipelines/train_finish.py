@@ -71,14 +71,14 @@ def in_one_class(segments: Segments) -> Segments:
 
 @torch.no_grad()
 def detect(method: Method, samples: Samples) -> dict[str, Segments]:
-    """Detections of whole videos, one at a time."""
+    """Detections of whole videos, one at a time; by query where they answer queries."""
     method.eval()
     device = next(method.parameters()).device
     videos = WholeVideos(samples, method.inputs)
     found = {}
     for index in track(range(len(videos)), "detecting"):
         batch = collate([videos[index]], method.inputs, train=False).to(device)
-        found[batch.videos[0]] = predict_whole(method, batch)[0]
+        found[batch.names[0]] = predict_whole(method, batch)[0]
     return found
 
 
@@ -123,10 +123,15 @@ def card(recipe: Recipe, data: TrainingData, metrics: Mapping[str, Any], command
         for name, spec in data.specs.items()
     )
     scores = "\n".join(f"- {name}: {value:.4f}" for name, value in metrics.items() if isinstance(value, float))
+    learned = f"{len(data.train)} videos of {split}, {len(data.classes)} classes: {', '.join(data.classes)}"
+    shown = f"Thresholds per class: the highest F1 at tIoU {MATCH_TIOU} on {against or split}."
+    if data.text is not None:
+        streams += f"\n- text: {data.text.backbone}, width {data.text.width}"
+        learned, shown = f"{len(data.train)} queries", "All answers are shown, by falling score."
     return f"""# {recipe.method} on {recipe.data.annotations.name}
 
 ## Data
-{len(data.train)} videos of {split}, {len(data.classes)} classes: {", ".join(data.classes)}.
+{learned}.
 Annotations: {recipe.data.annotations.name}. Their licence is not stated: look it up before the model is passed on.
 
 ## Features
@@ -139,7 +144,7 @@ The licence of the backbone's weights is not stated: look it up before the model
 {recipe.trainer.keep} epoch of {recipe.trainer.max_epochs}, running mean of the weights:
 {scores or "- none"}
 
-Thresholds per class: the highest F1 at tIoU {MATCH_TIOU} on {against or split}.
+{shown}
 
 ## Made by
 ```

@@ -89,8 +89,8 @@ class LocalizerModule(LightningModule):
         self._detections = {}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keep the detections of a batch of whole videos."""
-        self._detections |= zip(batch.videos, predict_whole(self.method, batch), strict=True)
+        """Keep the detections of a batch of whole videos, or their answers to queries."""
+        self._detections |= zip(batch.names, predict_whole(self.method, batch), strict=True)
 
     def on_validation_epoch_end(self) -> None:
         """Score all detections; every process gets the same numbers."""

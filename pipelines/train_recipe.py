@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 SECTIONS = {"data": DataSettings, "windows": WindowSettings, "optim": OptimSettings, "trainer": TrainerSettings}
-FROM_DATA = ("streams", "classes")
+FROM_DATA = ("streams", "classes", "text_width")
 AUTO = "auto"
 WHERE_IT_RUNS = ("trainer.workers", "trainer.accelerator", "trainer.checkpoint_minutes", "data.memory_gib")
 _OWN_AUTO = {
@@ -82,7 +82,8 @@ def recipe_parser(method: str, *, prog: str, description: str = "") -> "Argument
 
     usage = f"{prog} RECIPE [options]"
     parser = ArgumentParser(prog=prog, usage=usage, description=description, exit_on_error=False)
-    parser.add_class_arguments(_config_of(method), "model", skip=set(FROM_DATA))
+    config = _config_of(method)
+    parser.add_class_arguments(config, "model", skip={entry.name for entry in fields(config)} & {*FROM_DATA})
     for name, section in SECTIONS.items():
         parser.add_argument(f"--{name}", type=section)
     return parser

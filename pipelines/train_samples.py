@@ -114,6 +114,7 @@ class TrainingData:
         annotations: As published, faults included: what validation is scored against.
         specs: Stream name -> spec.
         notes: What was counted on the way: cleaned instances, videos left out, classes without instances.
+        text: Spec of the queries' token features; None where nothing is asked.
     """
 
     classes: tuple[str, ...]
@@ -122,6 +123,7 @@ class TrainingData:
     annotations: Annotations
     specs: Mapping[str, FeatureSpec]
     notes: tuple[str, ...]
+    text: FeatureSpec | None = None
 
     def fold(self, held_out: Sequence[int]) -> "TrainingData":
         """Training videos as both splits: those held out are validated on, the others trained on."""
@@ -135,6 +137,10 @@ def open_data(settings: DataSettings) -> TrainingData:
     Raises:
         TalError: files that are missing or damaged, splits that do not exist, videos without features.
     """
+    if settings.queries is not None:
+        from tal.pipelines.train_queries import open_queries
+
+        return open_queries(settings, settings.queries)
     published = read_annotations(settings.annotations, format=settings.format)
     _check_subsets(published, settings)
     sources = {name: open_features(each.folder, layout=each.layout) for name, each in settings.features.items()}
@@ -176,7 +182,8 @@ def open_data(settings: DataSettings) -> TrainingData:
         annotations=published,
         specs={name: source.spec for name, source in sources.items()},
         notes=tuple(notes),
-        **parts,
+        train=parts["train"],
+        validation=parts["validation"],
     )
 
 

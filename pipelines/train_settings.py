@@ -26,6 +26,36 @@ class Stream:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QuerySettings:
+    """Sentences and the moments that answer them, in place of instances of classes.
+
+    Args:
+        text: Folder with a file of token features per query, such as `tal extract --text` writes.
+        text_prefix: What stands before a query's id in a file's name.
+        text_key: Name of the array in an npz.
+        validation: Annotation file of the validation queries, where they stand in one of their own; then all queries
+            of data.annotations are trained on, and the subsets are not looked at.
+        max_moments: Of a query with more, so many are drawn in every epoch.
+        clip_s: Seconds of the clips that annotated saliency counts in.
+        token_dropout: Share of a training query's tokens that is set to zero.
+    """
+
+    text: Path
+    text_prefix: str = "qid"
+    text_key: str = "last_hidden_state"
+    validation: Path | None = None
+    max_moments: int = 5
+    clip_s: float = 2.0
+    token_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self.max_moments > 0, f"data.queries.max_moments of {self.max_moments}", "at least 1")
+        _require(self.clip_s > 0, f"data.queries.clip_s of {self.clip_s}", "a positive number")
+        share = self.token_dropout
+        _require(0 <= share < 1, f"data.queries.token_dropout of {share}", "a share in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataSettings:
     """What is trained and validated on. Relative paths are seen from the working directory.
 
@@ -42,6 +72,7 @@ class DataSettings:
         missing: A video without features stops the run ("error") or is left out and counted ("skip"); optional streams
             are not asked for.
         video_scores: Video-level class scores from an external classifier, {video: {class: score}} as json.
+        queries: What is asked of the videos, for methods that answer sentences; null for instances of classes.
         memory_gib: Features are kept in memory when all of them take less than this, else read in every epoch.
     """
 
@@ -55,6 +86,7 @@ class DataSettings:
     tiou: tuple[float, ...] = ()
     missing: Literal["error", "skip"] = "error"
     video_scores: Path | None = None
+    queries: QuerySettings | None = None
     memory_gib: float = 4.0
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@
     labels.json         class names, and per class the score from which a detection is shown
     features.json       per stream: the spec of the features, and the layout of a folder that others made
     card.md             what it was trained on, how, how good it is
+    text.json           what makes the text features of a method that answers queries; only there
 
 Nothing in a package is ever unpickled.
 """
@@ -30,12 +31,15 @@ from tal.device import choose_device
 from tal.errors import ConfigError, FeatureError, PackageError, TalError
 from tal.features.base import FeatureSpec
 from tal.features.layout import Layout
+from tal.features.text import SPEC as TEXT
+from tal.features.text import read_text_spec, write_text_spec
 from tal.methods.base import Method
 from tal.registry import METHODS
 from tal.version import PACKAGE_SCHEMA
 
 WEIGHTS, CONFIG, LABELS, FEATURES, CARD = "model.safetensors", "config.yaml", "labels.json", "features.json", "card.md"
 _FILES = (WEIGHTS, CONFIG, LABELS, FEATURES, CARD)
+_TEXT = "text of the queries"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +54,7 @@ class Package:
         thresholds: Class -> score from which a detection is worth showing.
         card: Text of the model card.
         folder: Where it was loaded from.
+        text: Spec of the queries' token features; None where the model is asked nothing.
     """
 
     method: str
@@ -59,6 +64,7 @@ class Package:
     thresholds: Mapping[str, float]
     card: str = ""
     folder: Path
+    text: FeatureSpec | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -103,6 +109,7 @@ def save_package(
     thresholds: Mapping[str, float],
     card: str,
     layouts: Mapping[str, Layout] | None = None,
+    text: FeatureSpec | None = None,
 ) -> None:
     """Write a model package, whole or not at all; an older package in its place is replaced.
 
@@ -114,6 +121,7 @@ def save_package(
         thresholds: Class -> score from which a detection is worth showing; 0 for classes that are not named.
         card: Model card, Markdown.
         layouts: Stream -> layout, for features of folders that others made.
+        text: Spec of the queries' token features, for a method that answers queries.
 
     Raises:
         PackageError: parts that contradict each other, a folder that holds something else, or a full disk.
@@ -121,7 +129,7 @@ def save_package(
     folder = Path(folder)
     layouts = layouts or {}
     METHODS[method]
-    _check_streams(model, features, str(folder))
+    _check_streams(model, features, text, str(folder))
     _check_thresholds(thresholds, model.classes, str(folder))
     if folder.exists() and not (folder / CONFIG).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise PackageError(f"{folder} holds something else than a model package", todo="choose another folder")
@@ -145,6 +153,8 @@ def save_package(
         (fresh / LABELS).write_text(json.dumps(labels, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (fresh / FEATURES).write_text(json.dumps(streams, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (fresh / CARD).write_text(card, encoding="utf-8")
+        if text is not None:
+            write_text_spec(fresh / TEXT, text)
         if folder.exists():
             folder.replace(old)
         fresh.replace(folder)
@@ -187,9 +197,10 @@ def load_model(folder: Path | str, device: str | torch.device = "cpu") -> Packag
         )
     labels = _mapping(json.loads, folder / LABELS)
     specs, layouts = _read_features(folder / FEATURES)
+    text = read_text_spec(folder / TEXT) if (folder / TEXT).is_file() else None
     thresholds = labels.get("thresholds", {})
     model = _build_model(folder, config, labels.get("classes"))
-    _check_streams(model, specs, str(folder))
+    _check_streams(model, specs, text, str(folder))
     _check_thresholds(thresholds, model.classes, str(folder))
     _load_weights(model, folder / WEIGHTS, str(config.get("method")))
     return Package(
@@ -200,6 +211,7 @@ def load_model(folder: Path | str, device: str | torch.device = "cpu") -> Packag
         thresholds=thresholds,
         card=(folder / CARD).read_text(encoding="utf-8"),
         folder=folder,
+        text=text,
     )
 
 
@@ -291,9 +303,9 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _check_streams(model: Method, features: Mapping[str, FeatureSpec], where: str) -> None:
-    wanted = dict(model.inputs.streams)
-    given = {name: spec.width for name, spec in features.items()}
+def _check_streams(model: Method, features: Mapping[str, FeatureSpec], text: FeatureSpec | None, where: str) -> None:
+    wanted = dict(model.inputs.streams) | ({} if model.inputs.text is None else {_TEXT: model.inputs.text})
+    given = {name: spec.width for name, spec in features.items()} | ({} if text is None else {_TEXT: text.width})
     if wanted != given:
         raise PackageError(
             f"{where}: features with channels {given}, a model with {wanted}",

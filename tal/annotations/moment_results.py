@@ -45,6 +45,11 @@ class Query:
     video: str = ""
     text: str = ""
 
+    @property
+    def name(self) -> str:
+        """The id, or video and text."""
+        return self.qid or f"{self.video}: {self.text}"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MomentTable:

@@ -77,7 +77,7 @@ class Batch:
     @property
     def names(self) -> tuple[str, ...]:
         """What tells the batch's predictions apart: the queries' ids, or the videos'."""
-        return self.videos if self.queries is None else tuple(each.qid for each in self.queries)
+        return self.videos if self.queries is None else tuple(each.name for each in self.queries)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch with its tensors on `device`."""

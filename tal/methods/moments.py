@@ -14,11 +14,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tal.annotations.moment_results import Query
 from tal.errors import ConfigError
+from tal.methods.answers import Answer
 from tal.methods.base import Batch, Inputs, Method
 from tal.methods.pyramid_config import require
 from tal.modules.span_losses import bin_loss, label_loss, saliency_loss, span_losses
@@ -139,19 +138,6 @@ class MomentOutputs:
     saliency: Tensor
     memory: Tensor
     states: Tensor | None = None
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Answer(Segments):
-    """The moments that answer one query, by falling score; `extra["query"]` is its text, `extra["qid"]` its id.
-
-    Args:
-        query: What was asked.
-        saliency: (T,) score of every snippet.
-    """
-
-    query: Query
-    saliency: NDArray[np.float64]
 
 
 class Sequence(NamedTuple):
