@@ -56,15 +56,15 @@ class ActionFormerConfig(PyramidConfig):
         """T that a window of `count` snippets is padded to, at least.
 
         The original pads to `train_snippets`, and longer videos to a multiple of what its chunked attention needs. Only
-        two things of that reach the result: one padded position at every level, because the last valid one sees the
-        normalisation's bias there; and the length to which the position table of a long video is stretched.
+        two things of that reach the result: at every level the padded positions that a kernel over valid ones sees,
+        because the normalisation's bias is there; and the length to which a long video's position table is stretched.
         """
         unit = self.multiple_of or max(s * max(w - 1, 1) for s, w in zip(self.strides, self.windows, strict=True))
         original = self.train_snippets if count <= self.train_snippets else -(-count // unit) * unit
         if self.absolute_positions and count > self.train_snippets:
             return original
-        last = self.strides[-1]
-        return min(original, (-(-count // last) + 1) * last)
+        last, seen = self.strides[-1], max(self.embed_kernel, self.head_kernel, 3) // 2
+        return min(original, (-(-count // last) + seen) * last)
 
 
 class ActionFormer(PyramidMethod):
