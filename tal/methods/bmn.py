@@ -179,16 +179,13 @@ class Bmn(Method):
     def targets(self, batch: Batch) -> BmnTargets:
         """What the outputs should be, for a batch with instances."""
         first, last = self.segments.start_idx, self.segments.last_idx
-        rows = []
+        columns: tuple[list[Tensor], ...] = ([], [], [])
         for start, end in self.instances(batch):
-            rows.append(
-                (
-                    boundary_targets(start, self.config.train_snippets, self.config.anchors),
-                    boundary_targets(end, self.config.train_snippets, self.config.anchors),
-                    segment_targets(start, end, first, last),
-                )
-            )
-        starts, ends, segments = (torch.stack(column).float() for column in zip(*rows, strict=True))
+            for column, time in zip(columns, (start, end), strict=False):
+                near = boundary_targets(time, self.config.train_snippets, self.config.anchors)
+                column.append(near.floor() if self.config.whole_anchors else near)
+            columns[2].append(segment_targets(start, end, first, last))
+        starts, ends, segments = (torch.stack(column) for column in columns)
         return BmnTargets(start=starts, end=ends, segments=segments)
 
     def instances(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
@@ -240,7 +237,7 @@ class Bmn(Method):
             start, end = peaks(outputs.start), peaks(outputs.end)
             start[:, 0], end[:, -1] = True, True
             allowed = start[:, first] & end[:, closing]
-        return score.double().cpu().numpy(), allowed.cpu().numpy()
+        return score.detach().double().cpu().numpy(), allowed.cpu().numpy()
 
     def suppress(self, candidates: Segments, video_scores: Tensor | None = None) -> Segments:
         """Detections within [0, duration], by falling score; named by the video-level class scores, if there are any.

@@ -31,8 +31,8 @@ class BmnConfig:
     """Settings of a BMN; the defaults are those of JJBOY/BMN-Boundary-Matching-Network on ActivityNet.
 
     Most likely changed: `train_snippets`, `windows`, `durations`, `nms`. OpenTAD's variant is `layout: duration_start,
-    sampled_to: last, anchors: cells, zero_cells: true, epsilon: 0, reduced_width: 128, initial: xavier, peaks: true,
-    score: map`.
+    sampled_to: last, anchors: cells, whole_anchors: true, zero_cells: true, epsilon: 0, reduced_width: 128,
+    initial: xavier, peaks: true, score: map`.
 
     Args:
         streams: Feature stream -> its width; taken from the data if empty.
@@ -55,6 +55,8 @@ class BmnConfig:
         anchors: The stretch that snippet i answers for in the boundary targets: half a snippet to both sides of its
             beginning, so that a segment ends at the snippet after its last one and never at T ("centered"); or the
             snippet itself ("cells").
+        whole_anchors: Only a stretch that lies wholly within a boundary's region counts; any other share becomes 0, as
+            OpenTAD's code has it.
         boundary_threshold, segment_threshold: Positive are boundaries nearer than this, segments of a higher tIoU.
         high_tiou, low_tiou, zero_cells: Bands of the regression loss, see `draw_bands`.
         epsilon: In the cross-entropy, see `balanced_entropy`.
@@ -101,6 +103,7 @@ class BmnConfig:
     initial: Literal["torch", "xavier"] = "torch"
 
     anchors: Anchors = "centered"
+    whole_anchors: bool = False
     boundary_threshold: float = 0.5
     segment_threshold: float = 0.9
     high_tiou: float = 0.7

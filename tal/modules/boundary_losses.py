@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
-
-_LOWEST_LOG = -100.0
 
 
 def balanced_entropy(probability: Tensor, positive: Tensor, *, epsilon: float = 1e-6) -> Tensor:
@@ -18,7 +17,7 @@ def balanced_entropy(probability: Tensor, positive: Tensor, *, epsilon: float = 
     Args:
         probability: Any shape, in [0, 1].
         positive: Same shape, bool.
-        epsilon: Added inside the logarithms (JJBOY); 0: they are limited to -100 instead (OpenTAD).
+        epsilon: Added inside the logarithms (JJBOY); 0: PyTorch's own, limited to 100 (OpenTAD).
     """
     probability = probability.float()
     share = torch.stack([positive.sum(), (~positive).sum()]).float()
@@ -27,13 +26,12 @@ def balanced_entropy(probability: Tensor, positive: Tensor, *, epsilon: float = 
         share = share / dist.get_world_size()
     entries = share.sum()
     balanced = torch.where(share.min() > 0, 0.5 * entries / share.clamp(min=1e-12), torch.ones_like(share))
-    hit = _log(torch.where(positive, probability, 1.0), epsilon).masked_fill(~positive, 0.0)
-    passed = _log(torch.where(positive, 1.0, 1 - probability), epsilon).masked_fill(positive, 0.0)
-    return -(balanced[0] * hit.sum() + balanced[1] * passed.sum()) / entries.clamp(min=1)
-
-
-def _log(x: Tensor, epsilon: float) -> Tensor:
-    return (x + epsilon).log() if epsilon > 0 else x.log().clamp(min=_LOWEST_LOG)
+    if epsilon > 0:
+        entropy = -(torch.where(positive, probability, 1 - probability) + epsilon).log()
+    else:
+        with torch.autocast(probability.device.type, enabled=False):
+            entropy = F.binary_cross_entropy(probability, positive.float(), reduction="none")
+    return (torch.where(positive, balanced[0], balanced[1]) * entropy).sum() / entries.clamp(min=1)
 
 
 def draw_bands(

@@ -144,6 +144,7 @@ def _opentad_config(settings: Settings, classes: Sequence[str], stream: str) -> 
         map_kernel=opt["kernel_size"],
         initial="xavier",
         anchors="cells",
+        whole_anchors=True,
         zero_cells=True,
         epsilon=0.0,
         peaks=True,
