@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tal.device import cores
 from tal.errors import ConfigError
 from tal.features.store import FeatureStore
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from tal.backbones.base import Backbone
     from tal.features.summary import Summary
     from tal.pipelines.extract_inputs import Inputs
+
+_MOST_DECODERS = 4  # unless asked for more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +45,9 @@ def run(
     batch_clips: int | None,
     retry_failed: bool,
     decoders: int | None,
+    decoder: str,
+    patience: float,
     cluster: Cluster | None = None,
-    **of_frames: Any,
 ) -> Summary:
     """Make the features that are not there yet.
 
@@ -53,8 +57,9 @@ def run(
         out: Folder of the store, or of one store per output.
         dtype, batch_clips, retry_failed: As tal extract has them.
         decoders: As tal extract has them; None for a number that suits the device.
+        decoder: As tal extract has it; sound is always decoded by PyAV.
+        patience: As tal extract has it.
         cluster: For the engine ray; None for the local one.
-        of_frames: What only frames need: decoder, patience.
     """
     from tal.audio.base import AudioBackbone
     from tal.features import audio, extractor
@@ -70,7 +75,13 @@ def run(
         store = FeatureStore.create(out, audio.audio_feature_spec(network.spec, dtype=dtype))
         stores = {"": store}
         summary = audio.extract_audio(
-            inputs.videos, network, store, batch_examples=batch_clips, retry_failed=retry_failed, decoders=at_once
+            inputs.videos,
+            network,
+            store,
+            batch_examples=batch_clips,
+            retry_failed=retry_failed,
+            decoders=at_once,
+            patience=patience,
         )
     elif cluster is not None:
         from tal.features.cluster import extract_on_cluster
@@ -86,7 +97,8 @@ def run(
             batch_clips=batch_clips,
             retry_failed=retry_failed,
             decoders=decoders,
-            **of_frames,
+            decoder=decoder,
+            patience=patience,
         )
     else:
         at_once = _at_once(decoders, next(network.parameters()).device.type)
@@ -98,14 +110,18 @@ def run(
             batch_clips=batch_clips,
             retry_failed=retry_failed,
             decoders=at_once,
-            **of_frames,
+            decoder=decoder,
+            patience=patience,
         )
     _record_missing(inputs, list(stores.values()), summary, retry_failed)
     return summary
 
 
 def _at_once(decoders: int | None, device: str) -> int:
-    return decoders if decoders is not None else (4 if device == "cuda" else 1)
+    """As asked, or for the device: decoders have one thread each."""
+    if decoders is not None:
+        return decoders
+    return _MOST_DECODERS if device == "cuda" else min(cores(), _MOST_DECODERS)
 
 
 def _record_missing(inputs: Inputs, stores: list[FeatureStore], summary: Summary, retry_failed: bool) -> None:

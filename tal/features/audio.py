@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from tal.audio.base import AudioBackbone, AudioSpec
+from tal.audio.reader import SoundReader
 from tal.console import track
 from tal.errors import FeatureError, TalError
 from tal.features.audio_decoding import BackgroundSound, ExampleReader, Floats, SoundEnded
@@ -26,6 +27,7 @@ from tal.features.rows import Rows
 from tal.features.store import FeatureStore
 from tal.features.summary import Summary
 from tal.timeline import SnippetGrid
+from tal.video.process import PATIENCE
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ def extract_audio(
     batch_examples: int | None = None,
     retry_failed: bool = False,
     decoders: int = 1,
+    patience: float = PATIENCE,
+    isolate: bool = True,
 ) -> Summary:
     """Make the features of the sound of many files. May be interrupted or killed at any time, and run again.
 
@@ -73,7 +77,10 @@ def extract_audio(
             unevenly among threads); None for a number that suits the device.
         retry_failed: Try again what is recorded as failed. A failed or finished video whose file was replaced since is
             always done again.
-        decoders: Files decoded at once, in threads.
+        decoders: Files decoded at once, each in a process of its own.
+        patience: How many times its own duration, and that of two seconds more, a file's decoder may keep us waiting
+            before it is ended and the file fails.
+        isolate: False: decode in threads, which a decoder that crashes takes down with everything.
 
     Raises:
         FeatureError: a store of another spec.
@@ -86,7 +93,15 @@ def extract_audio(
     threads = max(1, min(decoders, len(videos)))
     batches = _Batches(backbone, batch_examples)
     summary = Summary(decoders=threads, device=str(backbone.device))
-    source = BackgroundSound(videos, backbone.spec, store, retry_failed=retry_failed, threads=threads)
+    source = BackgroundSound(
+        videos,
+        backbone.spec,
+        store,
+        retry_failed=retry_failed,
+        threads=threads,
+        patience=patience,
+        isolate=isolate,
+    )
     began = time.monotonic()
     with closing(source), closing(_Run(batches, backbone.spec, store, summary)) as run:
         for _ in track(run.videos(source), "extract", total=len(videos)):
@@ -102,7 +117,7 @@ def extract_audio_file(path: Path, backbone: AudioBackbone, *, batch_examples: i
         VideoError: the file cannot be opened or decoded; stage "audio" if it has no sound.
     """
     batches = _Batches(backbone, batch_examples)
-    sound = ExampleReader(path, backbone.spec)
+    sound = ExampleReader(SoundReader(path, backbone.spec.sample_rate), backbone.spec)
     found = [rows for examples in sound.examples() for _, rows in batches.add(path.stem, examples)]
     found += [rows for _, rows in batches.flush()]
     for loss in sound.losses:

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tal.errors import TalError, VideoError
+from tal.video.base import DecoderError
 from tal.video.worker import LENGTH
 
 PATIENCE = 30.0
@@ -28,6 +30,7 @@ _START_S = 180.0  # to import a decoder's libraries on a busy machine
 _LOOK_S = 0.2  # from one look at a process's memory to the next
 _PIPE_BYTES = 1 << 20
 _LEAST_MEMORY_BYTES = 2 << 30
+_OPENED_BYTES_PER_S = 150e6
 
 
 class WorkerEndedError(Exception):
@@ -38,6 +41,33 @@ def memory_limit(workers: int = 1) -> int:
     """Bytes that each of so many processes may take: a share of half the machine's memory, at least 2 GiB."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(_LEAST_MEMORY_BYTES, physical // 2 // max(1, workers))
+
+
+def opening_s(path: Path | str) -> float:
+    """How many seconds of video opening a file counts as, which may mean to read it through."""
+    size = 0
+    with suppress(OSError, ValueError):
+        size = os.stat(path).st_blocks * 512  # a file may claim to be longer than what is there
+    return 2.0 + size / _OPENED_BYTES_PER_S
+
+
+def error_of(told: dict[str, str], path: str, stage: str, name: str) -> TalError:
+    """The error that the other side ran into, from its answer.
+
+    Args:
+        told: What stands under "error".
+        path: The file.
+        stage: Where the error itself tells none.
+        name: What messages call the decoder.
+    """
+    parts = dict(told)
+    kind = parts.pop("kind")
+    if kind == "use":
+        return TalError(**parts)
+    if kind == "other":
+        return DecoderError(path, stage, f"{name} fails: {parts['reason']}")
+    make = DecoderError if kind == "decoder" else VideoError
+    return make(path, parts.pop("stage"), parts.pop("reason"), **parts)
 
 
 class WorkerProcess:
@@ -69,7 +99,7 @@ class WorkerProcess:
         """Have a decoder's library loaded; starts the process where there is none.
 
         Args:
-            target: "module:Reader".
+            target: "module:Reader", or "module:function".
         """
         if self._closed:
             raise WorkerEndedError("was ended")

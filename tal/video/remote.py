@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -15,13 +14,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tal.errors import TalError, VideoError
+from tal.errors import TalError
 from tal.video.base import AudioInfo, DecoderError, Frames, Resize, VideoInfo
-from tal.video.process import PATIENCE, WorkerEndedError, WorkerProcess
+from tal.video.process import PATIENCE, WorkerEndedError, WorkerProcess, error_of, opening_s
 from tal.video.resize import plan
 
 _AHEAD = 2  # answers that are asked for before they are needed, each with a place in the shared memory
-_OPENED_BYTES_PER_S = 150e6  # a file of so many bytes counts as a second of video when it is opened
 
 
 class RemoteReader:
@@ -83,13 +81,10 @@ class RemoteReader:
         self._frame_bytes = 3 * shape.height * shape.width
 
     def _opened(self) -> None:
-        size = 0
-        with suppress(OSError, ValueError):
-            size = os.stat(self._path).st_blocks * 512  # a file may claim to be longer than what is there
-        patience_s = self._patience * (2.0 + size / _OPENED_BYTES_PER_S)
+        patience_s = self._patience * opening_s(self._path)
         answer = self._worker.receive(patience_s)
         if "error" in answer:
-            raise self._error(answer["error"], "open")
+            raise error_of(answer["error"], self._path, "open", self._name)
         times_s = self._worker.data([answer["bytes"] // 8], np.float64, patience_s)
         facts = answer["info"]
         audio = None if facts["audio"] is None else AudioInfo(**facts["audio"])
@@ -180,7 +175,7 @@ class RemoteReader:
     def _item(self, answer: dict[str, Any], place: int, patience_s: float) -> Frames | TalError | None:
         """What an answer says: frames, an error, or that there is no more."""
         if "error" in answer:
-            return self._error(answer["error"], "decode")
+            return error_of(answer["error"], self._path, "decode", self._name)
         if "end" in answer:
             return None
         shape, times_s = answer["shape"], np.array(answer["times_s"], np.float64)
@@ -200,16 +195,6 @@ class RemoteReader:
         self._open = False
         self._worker.end()
         return DecoderError(self._path, stage, f"{self._name} {error}")
-
-    def _error(self, told: dict[str, str], stage: str) -> TalError:
-        """The error that the other side ran into."""
-        kind = told.pop("kind")
-        if kind == "use":
-            return TalError(**told)
-        if kind == "other":
-            return DecoderError(self._path, stage, f"{self._name} fails: {told['reason']}")
-        make = DecoderError if kind == "decoder" else VideoError
-        return make(self._path, told.pop("stage"), told.pop("reason"), **told)
 
     def close(self) -> None:
         """Free the decoder; ends a process that is this reader's own."""

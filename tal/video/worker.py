@@ -2,10 +2,12 @@
 
 A message, both ways, is eight bytes that hold its length, and JSON. Requests and their answers:
 
-    load   target "module:Reader"            {"version"}; loads the decoder's library
+    load   target "module:Reader"            {}; loads the decoder's library
     open   path, settings of the reader      {"info", "decoder", "bytes"} and the frames' times as bytes
     start  number, method, settings          none: from now on this pass over the video can be asked for frames
     next   number, place, size               {"shape", "times_s", "losses", "shared", "took_s"}, or {"end", "losses"}
+    call   number, settings                  none: the same for what is loaded where that is a function; `next` then
+                                             brings {"values"}, or {"shape", "took_s"} and float32 numbers as bytes
     drop   number                            none
     close                                    {}
 
@@ -74,7 +76,7 @@ class _Server:
         self._shared: mmap.mmap | None = None
         self._make: Any = None
         self._reader: VideoReader | None = None
-        self._passes: dict[int, Iterator[Frames]] = {}
+        self._passes: dict[int, Iterator[Any]] = {}
         self._told = 0
 
     def serve(self, request: dict[str, Any]) -> None:
@@ -92,7 +94,9 @@ class _Server:
 
     def _load(self, target: str) -> None:
         self._make = Entry(target, "").load()
-        self._answer({"version": self._make.version()})
+        if hasattr(self._make, "version"):
+            self._make.version()  # Tells where it cannot be used.
+        self._answer({})
 
     def _open(self, path: str, resize: dict[str, Any] | None, **settings: Any) -> None:
         self._shut()
@@ -107,6 +111,9 @@ class _Server:
     def _start(self, number: int, method: str, settings: dict[str, Any]) -> None:
         self._passes[number] = self._frames(method, settings)
 
+    def _call(self, number: int, settings: dict[str, Any]) -> None:
+        self._passes[number] = iter(self._make(**settings))
+
     def _frames(self, method: str, settings: dict[str, Any]) -> Iterator[Frames]:
         """Begins to work when it is first asked, so that its errors are answers to that."""
         found = getattr(self._reader, method)(**settings)
@@ -117,12 +124,19 @@ class _Server:
 
     def _next(self, number: int, place: int, size: int) -> None:
         began = time.monotonic()
-        frames = next(self._passes.get(number, iter(())), None)
+        item = next(self._passes.get(number, iter(())), None)
         took_s = time.monotonic() - began
-        if frames is None:
+        if item is None:
             self._passes.pop(number, None)
             self._answer({"end": True, "losses": self._new_losses()})
-            return
+        elif isinstance(item, Frames):
+            self._tell_frames(item, place, size, took_s)
+        elif isinstance(item, np.ndarray):
+            self._answer({"shape": item.shape, "took_s": took_s}, item.astype(np.float32, copy=False))
+        else:
+            self._answer({"values": item, "took_s": took_s})
+
+    def _tell_frames(self, frames: Frames, place: int, size: int, took_s: float) -> None:
         pixels = frames.pixels if isinstance(frames.pixels, np.ndarray) else frames.pixels.cpu().numpy()
         shared = self._fill(place, size, pixels)
         facts = {"shape": pixels.shape, "times_s": frames.times_s.tolist(), "took_s": took_s}

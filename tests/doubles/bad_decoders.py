@@ -52,3 +52,19 @@ class Deaf(_Bad):
         import ctypes
 
         ctypes.PyDLL(None).sleep(3600)
+
+
+def bad_sound(path, sample_rate):
+    """A sound's process that misbehaves at the second piece of a file, as the file's name asks it to."""
+    from tal.audio.reader import told
+
+    name = os.path.basename(path)
+    for number, item in enumerate(told(path, sample_rate)):
+        if number == 2:
+            if "crash" in name:
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if "sleep" in name:
+                time.sleep(3600)
+            if "throw" in name:
+                raise ZeroDivisionError("no such thing\nas a sound")
+        yield item

@@ -164,6 +164,54 @@ def test_a_stop_leaves_finished_videos_and_nothing_else(tmp_path, make_sound, ba
     assert sorted([*summary.done, *done]) == sorted(videos)
 
 
+def test_sound_that_crashes_or_stands_still_costs_its_file_only(tmp_path, make_sound, bands, bad_decoders, monkeypatch):
+    monkeypatch.setattr("tal.audio.reader._TARGET", "bad_decoders:bad_sound")
+    monkeypatch.setattr("tal.audio.reader._CHUNK_S", 0.0)  # of patience with a piece; pieces are as long as ever
+    names = ["good1", "crash", "good2", "sleep", "throw", "good3"]
+    files = {name: make_sound(tmp_path / f"{name}.wav", [(0, make_sound.tone(25))]) for name in names}
+    store = store_for(bands, tmp_path / "store")
+    summary = extract_audio(files, bands, store, patience=1.0)
+    assert sorted(summary.done) == ["good1", "good2", "good3"]
+    failures = {failure.video: (failure.stage, failure.error) for failure in summary.failed}
+    name = "the decoder of the sound"
+    assert failures["crash"] == ("audio", f"{name} crashed (signal 11)")
+    assert failures["sleep"][1].startswith(f"{name} stood still for")
+    assert failures["throw"] == ("audio", f"{name} fails: ZeroDivisionError: no such thing")
+    assert whole_files(store.folder) == sorted(
+        ["spec.json", *(f"good{n}.{kind}" for n in (1, 2, 3) for kind in ("npy", "json"))]
+        + [f"{bad}.failed.json" for bad in ("crash", "sleep", "throw")]
+    )
+
+
+def test_sound_in_processes_and_in_threads_is_the_same(
+    tmp_path, make_sound, make_video, bad_videos, bands, monkeypatch
+):
+    videos = {
+        "song": make_sound(tmp_path / "song.mp3", [(0, make_sound.tone(31))], codec="libmp3lame"),
+        "film": make_video(tmp_path / "film.mp4", frames=60, audio=True),
+        "silent": make_video(tmp_path / "silent.mp4", frames=10),
+        **bad_videos,
+    }
+    stores, told = [store_for(bands, tmp_path / f"store{number}") for number in range(3)], []
+    for store, isolate in zip(stores, (True, False, True), strict=True):
+        if store is stores[2]:
+            monkeypatch.setattr("tal.video.process.subprocess.Popen", refused)
+        summary = extract_audio(videos, bands, store, decoders=2, isolate=isolate)
+        assert sorted(summary.done) == ["film", "song", "sound_only"]
+        told.append({failure.video: (failure.stage, failure.error) for failure in summary.failed})
+    assert told[0] == told[1] == told[2]
+    for name in ("song.npy", "song.json", "film.npy", "film.json"):
+        assert len({(store.folder / name).read_bytes() for store in stores}) == 1
+
+
+def refused(*_, **__):
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+
+def whole_files(folder):
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def test_another_store_and_an_empty_batch_are_refused(tmp_path, bands):
     other = store_for(load_backbone("logmel"), tmp_path / "store")
     with pytest.raises(FeatureError, match="another spec"):
