@@ -53,7 +53,8 @@ def extract(
     Exit code 1 if any video failed.
 
     tal extract --status STORE tells what is done, failed and missing; --verify STORE looks for damaged and senseless
-    features; --pack STORE puts very many videos into few files. Each has its own --help.
+    features; --pack STORE puts very many videos into few files; --text ANNOTATIONS makes features of sentences. Each
+    has its own --help.
 
     Args:
         inputs: Video files; folders that are searched for them; globs; a .csv table with columns video, path, subset
@@ -80,7 +81,8 @@ def extract(
         device: Where the network runs; auto takes a GPU if there is one.
         dtype: Of the features on disk.
         resize_mode: fast, or reference to resize exactly as the backbone's own preprocessing does, slower.
-        decoders: Videos decoded at once; 1 beside a network on the CPU and 4 beside one on a GPU if not given.
+        decoders: Videos decoded at once, each by a process with one thread; if not given, 4, or one per core where
+            there are fewer and the network is on the CPU.
         decoder: pyav; torchcodec, which beside a network on a GPU decodes there and leaves the frames there; decord.
             The last two are extras; tal info tells which can be used here. auto chooses for each video, and goes on
             with the next where one fails.
@@ -162,15 +164,21 @@ def _tell(summary: Summary, out: Path) -> None:
 
 
 def run_words(words: Sequence[str]) -> int:
-    """The command, or what is done with a store: --status, --verify and --pack have options of their own."""
+    """The command, or what is done otherwise: --status, --verify, --pack and --text have options of their own."""
     from tal.arguments import parse
     from tal.console import set_up_logging
     from tal.pipelines.extract_pack import pack
     from tal.pipelines.extract_status import status
+    from tal.pipelines.extract_text import extract_text
     from tal.pipelines.extract_verify import verify
 
     given = {word.partition("=")[0] for word in words}
-    others: dict[str, Callable[..., int]] = {"--status": status, "--verify": verify, "--pack": pack}
+    others: dict[str, Callable[..., int]] = {
+        "--status": status,
+        "--verify": verify,
+        "--pack": pack,
+        "--text": extract_text,
+    }
     function = next((others[word] for word in others if word in given), extract)
     arguments = parse(function, "extract", ["--help"] if given & {"-h", "--help"} else words)
     set_up_logging(arguments.pop("log_level"))

@@ -1,15 +1,18 @@
 """`tal info`: what this machine can do, or what a video holds."""
 
 import json as json_format
-import os
 import platform
 import shutil
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tal.device import cores
 from tal.version import VERSION
+
+# Parts of extras whose own libraries may lack one of the system's, where that is not known before they are imported.
+_IMPORTED = {"mmaction2": "cv2", "onnx": "onnxruntime"}
 
 _LIBRARIES = ("torch", "torchvision", "lightning", "av", "numpy", "scipy", "open_clip_torch")
 
@@ -42,10 +45,11 @@ def machine() -> dict[str, Any]:
         "tal": VERSION,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "libraries": {name: _version(name) for name in _LIBRARIES},
         "gpu": _gpu(),
         "decoders": _decoders(),
+        "extras": _extras(),
         "programs": {name: shutil.which(name) is not None for name in ("ffmpeg", "ffprobe")},
     }
 
@@ -89,6 +93,48 @@ def _decoders() -> dict[str, dict[str, Any]]:
     return found
 
 
+def _extras() -> dict[str, dict[str, Any]]:
+    """Each extra of this package -> usable or not, and in words which versions are there or why not."""
+    from packaging.requirements import Requirement
+
+    try:
+        package = metadata.distribution("tal")
+    except metadata.PackageNotFoundError:  # used from its sources
+        return {}
+    wanted = [Requirement(line) for line in package.requires or ()]
+    found: dict[str, dict[str, Any]] = {}
+    for extra in sorted(set(package.metadata.get_all("Provides-Extra") or ()) - {"dev"}):
+        parts = [each for each in wanted if each.marker and each.marker.evaluate({"extra": extra})]
+        versions = {each.name: _version(each.name) for each in parts}
+        missing = [f"{name} is not installed" for name, version in versions.items() if version is None]
+        missing += [
+            f"{each.name} is {version}, {each.specifier} is needed"
+            for each in parts
+            if (version := versions[each.name]) is not None and not each.specifier.contains(version, prereleases=True)
+        ]
+        reason = "; ".join([*missing, f"pip install 'tal[{extra}]'"]) if missing else _broken(extra)
+        about = ", ".join(f"{name} {version}" for name, version in versions.items())
+        found[extra] = {"usable": not reason, "about": reason or about}
+    return found
+
+
+def _broken(extra: str) -> str:
+    """Why an extra that is installed cannot be used; nothing where it can."""
+    from tal.errors import TalError
+    from tal.video import DECODERS, decoder_version
+
+    try:
+        if extra in DECODERS:
+            decoder_version(extra)
+        elif extra in _IMPORTED:
+            import_module(_IMPORTED[extra])
+    except TalError as error:
+        return "; ".join(filter(None, (error.given, error.todo)))
+    except (ImportError, OSError) as error:
+        return f"{_IMPORTED[extra]} cannot be loaded: {error}"
+    return ""
+
+
 def _listed(videos: list[Path]) -> list[Path]:
     """Files as they were named, also those that are missing, so that each is told about; folders by what is in them."""
     from tal.video import list_videos
@@ -127,6 +173,8 @@ def _machine_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     rows += [(name, version or "not installed") for name, version in facts["libraries"].items()]
     for name, decoder in facts["decoders"].items():
         rows.append((f"decoder {name}", f"{'usable' if decoder['usable'] else 'not usable'}: {decoder['about']}"))
+    for name, extra in facts["extras"].items():
+        rows.append((f"extra {name}", f"{'usable' if extra['usable'] else 'not usable'}: {extra['about']}"))
     rows += [(name, "on the path" if there else "not on the path") for name, there in facts["programs"].items()]
     return rows
 

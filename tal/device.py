@@ -1,13 +1,19 @@
-"""Where networks run. torch is loaded when a device is chosen, not before."""
+"""What this machine computes on. torch is loaded when a device is chosen, not before."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from tal.errors import TalError
 
 if TYPE_CHECKING:
     import torch
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def choose_device(device: str | torch.device) -> torch.device:

@@ -258,7 +258,7 @@ class Localizer:
     def _extracted(self, video: str, path: Path | None, progress: Progress) -> FeatureStream:
         if path is None:
             raise FeatureError(f"no file of video {video!r}", expected="a video, or a folder of features")
-        pieces = {name: stream_video(path, each, video=video) for name, each in self._backbones.items()}
+        pieces = {name: stream_video(path, each, video=video, isolate=True) for name, each in self._backbones.items()}
         first = {name: next(each, None) for name, each in pieces.items()}
         heads = [each for each in first.values() if each is not None]
         if len(heads) != len(first):

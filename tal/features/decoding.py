@@ -25,6 +25,10 @@ from tal.video.process import PATIENCE, WorkerProcess, memory_limit
 from tal.video.remote import RemoteReader
 
 CHUNK_FRAMES = 32
+THREADS = 1
+"""Of every decoder on the CPU: what FFmpeg shows in place of damaged parts depends on their number, and so would the
+features. Several videos are decoded at once instead, which takes less processor time per frame as well."""
+
 _QUEUE_CHUNKS = 4
 
 _LOG = logging.getLogger(__name__)
@@ -74,7 +78,6 @@ class DecodeSettings:
         patience: How many times its own duration, and that of two seconds more, a decoder may keep us waiting.
         isolate: Decode in processes that can be ended; a GPU decodes in threads all the same.
         retry_failed: Decode also what is recorded as failed.
-        threads: Of each decoder on the CPU; None: one where several work at once, and else one per core.
     """
 
     resize: Resize
@@ -84,7 +87,6 @@ class DecodeSettings:
     patience: float = PATIENCE
     isolate: bool = True
     retry_failed: bool = False
-    threads: int | None = None
 
 
 class BackgroundDecoder:
@@ -231,7 +233,6 @@ class BackgroundDecoder:
     def _opened(self, path: Path, attempt: Attempt, process: WorkerProcess) -> VideoReader:
         """The reader, in a process where there can be one and frames do not stay on a GPU."""
         settings = self._settings
-        threads = (1 if self.workers > 1 else 0) if settings.threads is None else settings.threads
         if self._isolate and attempt.device == "cpu":
             try:
                 return RemoteReader(
@@ -239,7 +240,7 @@ class BackgroundDecoder:
                     target=DECODERS[attempt.decoder].target,
                     name=attempt.decoder,
                     resize=settings.resize,
-                    threads=threads,
+                    threads=THREADS,
                     worker=process,
                     patience=settings.patience,
                 )
@@ -247,7 +248,7 @@ class BackgroundDecoder:
                 self._isolate = False
                 _LOG.warning("no process can be started (%s): decoding in threads, which cannot be ended", error)
         resize, device = settings.resize, attempt.device
-        return open_video(path, resize=resize, decoder=attempt.decoder, device=device, threads=threads)
+        return open_video(path, resize=resize, decoder=attempt.decoder, device=device, threads=THREADS)
 
     def _worked(self, seconds: float) -> None:
         with self._lock:

@@ -24,7 +24,7 @@ from tal.features.store import FeatureStore, State
 from tal.features.summary import Summary
 from tal.features.writer import Finished, Writer
 from tal.timeline import SnippetGrid
-from tal.video import open_video, safe_name
+from tal.video import VideoReader, open_video, safe_name
 from tal.video.process import PATIENCE
 
 __all__ = [
@@ -155,7 +155,12 @@ def extract(
 
 
 def stream_video(
-    path: Path, backbone: Backbone, *, video: str | None = None, batch_clips: int | None = None
+    path: Path,
+    backbone: Backbone,
+    *,
+    video: str | None = None,
+    batch_clips: int | None = None,
+    isolate: bool = False,
 ) -> Iterator[VideoFeatures]:
     """One video's features, piece by piece, in memory that does not grow with its length: the backbone's first output.
 
@@ -164,6 +169,8 @@ def stream_video(
         backbone: In inference mode, on its device.
         video: The id; the file's stem if None.
         batch_clips: Clips per run of the network; None for a number that suits the device.
+        isolate: Decode in a process of its own, so that a decoder that crashes or stands still costs this video only;
+            it takes half a second to start.
 
     Yields:
         Features of consecutive snippets with the grid of just these. `duration_s` is the whole video's.
@@ -184,7 +191,7 @@ def stream_video(
             first += len(rows)
             yield VideoFeatures(video=name, features=rows, grid=grid, duration_s=duration_s)
 
-    with open_video(path, resize=spec.resize) as reader:
+    with _opened(path, spec, isolate) as reader:
         duration_s = reader.info.duration_s
         for frames in reader.sampled(sampling_fps(spec), CHUNK_FRAMES):
             batcher.feed((name, 0), frames.pixels)
@@ -196,11 +203,26 @@ def stream_video(
             _LOG.warning("%s: %s", path, loss)
 
 
+def _opened(path: Path, spec: BackboneSpec, isolate: bool) -> VideoReader:
+    """The reader, in a process if asked and if there can be one."""
+    if isolate:
+        try:
+            return open_video(path, resize=spec.resize, isolate=True)
+        except OSError as error:
+            _LOG.warning("no process can be started (%s): decoding in this one", error)
+    return open_video(path, resize=spec.resize)
+
+
 def extract_video(
-    path: Path, backbone: Backbone, *, video: str | None = None, batch_clips: int | None = None
+    path: Path,
+    backbone: Backbone,
+    *,
+    video: str | None = None,
+    batch_clips: int | None = None,
+    isolate: bool = False,
 ) -> VideoFeatures:
     """One video's features in memory, float32; see `stream_video`."""
-    parts = list(stream_video(path, backbone, video=video, batch_clips=batch_clips))
+    parts = list(stream_video(path, backbone, video=video, batch_clips=batch_clips, isolate=isolate))
     features = np.concatenate([part.features for part in parts])
     grid = snippet_grid(backbone.spec, len(features))
     return VideoFeatures(video=parts[0].video, features=features, grid=grid, duration_s=parts[0].duration_s)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from tal.atomic import write_text
 from tal.console import track
+from tal.device import cores
 from tal.errors import ConfigError, TalError
 from tal.playground.actions import CLASSES
 from tal.playground.annotate import annotate, to_json
@@ -71,17 +72,11 @@ def generate(
     missing = [each for each in ids if not (folder / "videos" / f"{each[0]}_{each[1]:04d}.mp4").exists()]
     _sweep(folder / "videos")
     if missing:
-        processes = min(workers or _usable_cores(), len(missing))
+        processes = min(workers or cores(), len(missing))
         for _ in track(render_all(folder, settings, missing, processes), "rendering", total=len(missing)):
             pass
     _log.info("%d videos rendered, %d were there: %s", len(missing), len(ids) - len(missing), folder)
     return _write_annotations(folder, settings, ids)
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _counts(split: Split, videos: int) -> dict[str, int]:

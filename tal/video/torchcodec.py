@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,9 @@ def _opened(path: Path | str, stream_idx: int, threads: int, device: str) -> Vid
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The message without the places in torchcodec's source that stand before it."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(r"^\w+, \S+\.(?:cpp|h|cu):\d+, ", "", text)
 
 
 def _dotted(version: object) -> str:

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from tal.cli import main
+from tal.pipelines import info
 
 
 def test_the_machine(capsys):
@@ -28,6 +31,40 @@ def test_the_machine_as_json(capsys):
     assert extra["usable"] == (find_spec("torchcodec") is not None)
     assert ("libavcodec" if extra["usable"] else "not installed") in extra["about"]
     assert set(facts["gpu"]) in ({"usable", "why"}, {"usable", "names"})
+
+
+def test_every_extra_is_listed_with_its_versions_or_why_it_cannot_be_used(capsys):
+    assert main(["info"]) == 0
+    told = capsys.readouterr().out
+    declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    for extra in set(declared["optional-dependencies"]) - {"dev"}:
+        assert f"extra {extra} " in told
+    for there in info._extras().values():
+        reasons = ("not installed", "cannot be", "is needed", "finds")
+        assert there["usable"] != any(reason in there["about"] for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [(None, "ray is not installed; pip install 'tal[ray]'"), ("1.0", "ray is 1.0, >=2.40 is needed")],
+)
+def test_an_extra_that_is_missing_or_old(monkeypatch, version, why):
+    known = info._version
+    monkeypatch.setattr(info, "_version", lambda name: version if name == "ray" else known(name))
+    extra = info._extras()["ray"]
+    assert not extra["usable"]
+    assert extra["about"].startswith(why)
+
+
+def test_an_extra_whose_library_does_not_load(monkeypatch):
+    def refused(name):
+        raise ImportError("libGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(info, "import_module", refused)
+    monkeypatch.setattr(info, "_version", lambda name: "99")
+    monkeypatch.setattr("packaging.specifiers.SpecifierSet.contains", lambda *_, **__: True)
+    extra = info._extras()["mmaction2"]
+    assert extra == {"usable": False, "about": "cv2 cannot be loaded: libGL.so.1: cannot open shared object file"}
 
 
 @pytest.mark.skipif(

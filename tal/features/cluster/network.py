@@ -131,7 +131,6 @@ class Network:
             decoder=task.decoder,
             patience=task.patience,
             retry_failed=task.retry_failed,
-            threads=1,
         )
         actor = ray.remote(Decoder).options(num_cpus=task.decoder_cpus, max_restarts=0)
         return actor.remote(task.folders, settings, task.place)

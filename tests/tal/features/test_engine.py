@@ -13,13 +13,14 @@ import pytest
 import torch
 
 from tal.backbones.base import Backbone, Output
-from tal.errors import FeatureError
+from tal.errors import FeatureError, VideoError
 from tal.features import FeatureStore, decoding
 from tal.features.clips import ClipBatcher
 from tal.features.extractor import create_stores, extract, extract_video, feature_spec
 from tal.features.summary import Summary
-from tal.video import DECODERS
+from tal.video import DECODERS, open_video
 from tal.video.auto import Attempt, Header, attempts
+from tal.video.remote import RemoteReader
 
 
 def store_for(backbone, tmp_path):
@@ -227,6 +228,69 @@ def test_bytes_do_not_depend_on_what_runs_beside(make_video, tmp_path):
         extract({name: videos[name] for name in names}, backbone, store, decoders=decoders)
         found.append((store.folder / "v1.npy").read_bytes())
     assert found[0] == found[1] == found[2]
+
+
+def test_bytes_of_a_damaged_video_do_not_depend_on_how_it_is_decoded(make_video, tmp_path):
+    """FFmpeg shows other pictures in place of the damage with other numbers of threads."""
+    from tal.backbones import load_backbone
+
+    backbone = load_backbone("tiny", weights="random")
+    options = {"preset": "veryfast", "crf": "20"}
+    whole = make_video(tmp_path / "whole.mp4", frames=100, gop=50, size=(160, 120), options=options)
+    paths = {"whole": whole}
+    for number in range(3):
+        data = bytearray(whole.read_bytes())
+        place = len(data) // 3 + 4001 * number
+        data[place : place + 50] = bytes(range(50))
+        paths[f"v{number}"] = tmp_path / f"v{number}.mp4"
+        paths[f"v{number}"].write_bytes(data)
+    found = []
+    for number, settings in enumerate(({"decoders": 1}, {"decoders": 4}, {"decoders": 1, "isolate": False})):
+        store = store_for(backbone, tmp_path / str(number))
+        assert len(extract(paths, backbone, store, **settings).done) == 4
+        found.append({video: (store.folder / f"{video}.npy").read_bytes() for video in paths})
+        found[-1] |= {f"{video}, record": (store.folder / f"{video}.json").read_bytes() for video in paths}
+    assert found[0] == found[1] == found[2]
+    assert len({found[0][video] for video in paths}) == 4  # every damage shows
+
+
+def test_every_decoder_has_one_thread(make_video, tmp_path, counting, monkeypatch):
+    """Whatever the number of decoders, and with processes or without."""
+    asked = []
+
+    class Watched(RemoteReader):
+        def __init__(self, path, *, threads, **settings):
+            asked.append(threads)
+            super().__init__(path, threads=threads, **settings)
+
+    def opened(path, *, threads, **settings):
+        asked.append(threads)
+        return open_video(path, threads=threads, **settings)
+
+    monkeypatch.setattr(decoding, "RemoteReader", Watched)
+    monkeypatch.setattr(decoding, "open_video", opened)
+    videos = {name: make_video(tmp_path / f"{name}.mp4", frames=20) for name in "ab"}
+    for number, settings in enumerate(({"decoders": 1}, {"decoders": 2}, {"isolate": False})):
+        extract(videos, counting(), store_for(counting(), tmp_path / str(number)), **settings)
+    assert asked == [1] * 6
+
+
+def test_a_stream_of_features_is_guarded_if_asked(make_video, tmp_path, counting, bad_decoders, monkeypatch, caplog):
+    path, good = (make_video(tmp_path / f"{each}.mp4", frames=90) for each in ("bad", "good"))
+    backbone = counting(fps=25.0, stride_s=0.16)
+    whole = extract_video(good, backbone).features
+    np.testing.assert_array_equal(extract_video(good, backbone, isolate=True).features, whole)
+    monkeypatch.setitem(DECODERS._entries, "pyav", DECODERS["crasher"])
+    with pytest.raises(VideoError, match=r"crashed \(signal 11\)"):
+        extract_video(path, backbone, isolate=True)
+
+    def refused(*_, **__):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("tal.video.process.subprocess.Popen", refused)
+    with caplog.at_level("WARNING", logger="tal"):
+        np.testing.assert_array_equal(extract_video(good, backbone, isolate=True).features, whole)
+    assert "no process can be started" in caplog.text
 
 
 def test_decoding_waits_for_a_slow_network(make_video, tmp_path, counting):
