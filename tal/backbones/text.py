@@ -70,6 +70,42 @@ class TextEncoder(nn.Module):
         parts = [list(texts[first : first + _AT_ONCE]) for first in range(0, len(texts), _AT_ONCE)]
         return torch.cat([self.network.encode_text(self.tokenizer(part).to(device)).float() for part in parts])
 
+    @torch.inference_mode()
+    def encode_tokens(self, texts: Sequence[str]) -> list[Tensor]:
+        """A vector per token, from the text tower's last layer and its final norm, before the joint space.
+
+        What is read of a sentence are its marks of beginning and end and what stands between; towers that are trained
+        with their padding give all places.
+
+        Args:
+            texts: N sentences.
+
+        Returns:
+            N tensors (L, C) float32 on the CPU.
+
+        Raises:
+            TalError: a text tower without such a norm.
+        """
+        from open_clip.tokenizer import SimpleTokenizer
+
+        tower = getattr(self.network, "text", self.network)
+        if not isinstance(getattr(tower, "ln_final", None), nn.Module):
+            raise TalError(f"{self.spec.name}: a text tower without tokens to take", expected="a tower such as CLIP's")
+        seen: list[Tensor] = []
+        hook = tower.ln_final.register_forward_hook(lambda module, given, states: seen.append(states))
+        found: list[Tensor] = []
+        device = next(self.network.parameters()).device
+        try:
+            for first in range(0, len(texts), _AT_ONCE):
+                ids = self.tokenizer(list(texts[first : first + _AT_ONCE])).to(device)
+                self.network.encode_text(ids)
+                valid = ids != 0 if isinstance(self.tokenizer, SimpleTokenizer) else torch.ones_like(ids)
+                lengths = valid.sum(1).tolist()
+                found += [row[:length].float().cpu() for row, length in zip(seen.pop(), lengths, strict=True)]
+        finally:
+            hook.remove()
+        return found
+
 
 def load_text_encoder(name: str, *, weights: Path | str | None = None, device: str = "cpu") -> TextEncoder:
     """Build a text tower in inference mode.
