@@ -60,6 +60,8 @@ METHODS = Registry(
         "actionformer": ("tal.methods.actionformer:ActionFormer", "one-stage localizer on a transformer pyramid"),
         "asl": ("tal.methods.asl:Asl", "ActionFormer whose losses are weighted by learnt action sensitivity"),
         "bmn": ("tal.methods.bmn:Bmn", "boundaries and a map of scores of all segments between them"),
+        "csa_bmn": ("tal.methods.csa:CsaBmn", "BMN with attention from class semantics"),
+        "csa_actionformer": ("tal.methods.csa:CsaActionFormer", "ActionFormer with attention from class semantics"),
         "tridet": ("tal.methods.tridet:TriDet", "one-stage localizer on convolutions, ends from distributions"),
         "temporalmaxer": ("tal.methods.temporalmaxer:TemporalMaxer", "one-stage localizer on max pooling alone"),
         "moment_detr": ("tal.methods.moment_detr:MomentDetr", "moments and highlights for a sentence, as a set"),
