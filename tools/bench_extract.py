@@ -23,7 +23,7 @@ from bench_videos import GOPS, SIZES, make_video
 from tal.backbones import load_backbone
 from tal.backbones.base import Backbone
 from tal.features.clips import default_batch_clips, sampling_fps
-from tal.features.decoding import CHUNK_FRAMES, BackgroundDecoder, DecodeSettings
+from tal.features.decoding import CHUNK_FRAMES, THREADS, BackgroundDecoder, DecodeSettings
 from tal.features.extractor import create_stores, extract
 from tal.features.summary import Summary
 from tal.video import open_video
@@ -126,9 +126,9 @@ def _median_s(run: Callable[[], None], rounds: int) -> float:
 
 
 def _decode(videos: dict[str, Path], backbone: Backbone) -> None:
-    """One video after the other, in this process, with a thread per core."""
+    """One video after the other, in this process, with one thread, as extraction does."""
     for path in videos.values():
-        with open_video(path, resize=backbone.spec.resize) as reader:
+        with open_video(path, resize=backbone.spec.resize, threads=THREADS) as reader:
             for _ in reader.sampled(sampling_fps(backbone.spec), CHUNK_FRAMES):
                 pass
 

@@ -36,13 +36,13 @@ class Transfer:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def __call__(self, pixels: NDArray[np.uint8] | Tensor) -> Arriving:
-        """Start; frames that a GPU decoded are there already."""
+        """Start; frames that a GPU decoded are there when this thread's stream, where they were scaled, is done."""
         frames = pixels if isinstance(pixels, Tensor) else torch.from_numpy(pixels)
         if self._stream is None:
             return Arriving(pixels=frames)
-        with torch.cuda.stream(self._stream):
-            if not frames.is_cuda:
-                frames = frames.pin_memory().to(self._device, non_blocking=True)
+        stream = torch.cuda.current_stream(self._device) if frames.is_cuda else self._stream
+        with torch.cuda.stream(stream):
+            frames = frames if frames.is_cuda else frames.pin_memory().to(self._device, non_blocking=True)
             copied = torch.cuda.Event()
-            copied.record()
+            copied.record(stream)
         return Arriving(pixels=frames, copied=copied)

@@ -21,7 +21,7 @@ class CountingBackbone(Backbone):
         pixels = clips * 0.25 + 0.5  # (B, T, 3, 48, 64) in [0, 1]
         centres = [(2 * bit + 1) * 64 // 20 for bit in range(10)]
         bits = (pixels[:, :, :, 8, centres].mean(dim=2) > 0.5).float()
-        return bits @ (2.0 ** torch.arange(10))
+        return bits @ (2.0 ** torch.arange(10, device=clips.device))
 
 
 @pytest.fixture
