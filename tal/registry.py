@@ -64,6 +64,8 @@ METHODS = Registry(
         "csa_actionformer": ("tal.methods.csa:CsaActionFormer", "ActionFormer with attention from class semantics"),
         "tridet": ("tal.methods.tridet:TriDet", "one-stage localizer on convolutions, ends from distributions"),
         "temporalmaxer": ("tal.methods.temporalmaxer:TemporalMaxer", "one-stage localizer on max pooling alone"),
+        "mrav_ff": ("tal.methods.mrav_ff:MravFf", "ActionFormer that hears, by gates at every level"),
+        "mrav_ff_tridet": ("tal.methods.mrav_ff:MravFfTriDet", "TriDet that hears, by gates at every level"),
         "moment_detr": ("tal.methods.moment_detr:MomentDetr", "moments and highlights for a sentence, as a set"),
         "denoiseloc": ("tal.methods.denoiseloc:DenoiseLoc", "moments for a sentence, from spans that begin as noise"),
     },

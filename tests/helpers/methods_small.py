@@ -38,7 +38,8 @@ _COMMON = MappingProxyType(
     }
 )
 # What a method needs besides.
-_OWN: dict[str, dict] = {}
+_HEARS = {"streams": {STREAM: WIDTH, "audio": 5}, "audio_heads": 2}
+_OWN: dict[str, dict] = {"mrav_ff": _HEARS, "mrav_ff_tridet": _HEARS}
 
 
 def small_config(name, **changes):
@@ -63,7 +64,9 @@ def small_method(name, *, seed=0, **changes):
     return METHODS.load(name)(small_config(name, **changes))
 
 
-WITHOUT_CHANCE = MappingProxyType({"dropout": 0.0, "drop_path": 0.0, "input_dropout": 0.0, "input_noise": 0.0})
+WITHOUT_CHANCE = MappingProxyType(
+    {"dropout": 0.0, "drop_path": 0.0, "input_dropout": 0.0, "input_noise": 0.0, "audio_dropout": 0.0}
+)
 
 
 def small_batch(method, videos=4, *, snippets=60, train=True, seed=0):
