@@ -22,6 +22,7 @@ from tal.methods.video_scores import name_detections
 from tal.modules.boundary_losses import balanced_entropy, draw_bands, mean_square
 from tal.modules.boundary_maps import BoundaryHead, GroupedConvs, SegmentMap
 from tal.modules.inputs import StreamProjection
+from tal.modules.processes import mean_over_processes
 from tal.ops.boundary_targets import boundary_targets, peaks, segment_targets
 from tal.ops.nms import suppress
 from tal.segments import Segments
@@ -173,7 +174,7 @@ class Bmn(Method):
         chosen = draw_bands(wanted, high=c.high_tiou, low=c.low_tiou, zeros=c.zero_cells, generator=generator)
         drawn = 0.5 * mean_square(predicted, wanted, chosen)
         every = mean_square(predicted, wanted, torch.ones_like(chosen)) / max(c.regression_weight, 1.0)
-        return torch.where(chosen.any(), drawn, every)
+        return torch.where(mean_over_processes(chosen.sum()) > 0, drawn, every)
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> BmnTargets:

@@ -68,7 +68,7 @@ class DenoiseLoc(MomentMethod):
     def forward(self, batch: Batch) -> MomentOutputs:
         """What every head says of every span; in training spans begin with the blurred ground truth."""
         truth = None if batch.targets is None else self.targets(batch)
-        return self.predicted(batch, self.refine.first(len(batch), truth))
+        return self.predicted(batch, self.refine.first(batch.mask.shape[0], truth))
 
     def predicted(self, batch: Batch, first: Tensor) -> MomentOutputs:
         """What every head says of spans that begin as given.

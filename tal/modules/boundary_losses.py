@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
+
+from tal.modules.processes import mean_over_processes
 
 
 def balanced_entropy(probability: Tensor, positive: Tensor, *, epsilon: float = 1e-6) -> Tensor:
@@ -20,10 +21,7 @@ def balanced_entropy(probability: Tensor, positive: Tensor, *, epsilon: float = 
         epsilon: Added inside the logarithms (JJBOY); 0: PyTorch's own, limited to 100 (OpenTAD).
     """
     probability = probability.float()
-    share = torch.stack([positive.sum(), (~positive).sum()]).float()
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(share)
-        share = share / dist.get_world_size()
+    share = mean_over_processes(torch.stack([positive.sum(), (~positive).sum()]).float())
     entries = share.sum()
     balanced = torch.where(share.min() > 0, 0.5 * entries / share.clamp(min=1e-12), torch.ones_like(share))
     if epsilon > 0:
@@ -60,11 +58,12 @@ def draw_bands(
     chosen = top
     for band in (middle, bottom):
         draw = torch.rand(wanted.shape, generator=generator, device=wanted.device)
-        chosen = chosen | (band & (draw > 1 - top.sum() / band.sum().clamp(min=1)))
+        high_ones, in_band = mean_over_processes(torch.stack([top.sum(), band.sum()]))
+        chosen = chosen | (band & (draw > 1 - high_ones / in_band.clamp(min=1e-6)))
     return chosen
 
 
 def mean_square(predicted: Tensor, wanted: Tensor, chosen: Tensor) -> Tensor:
-    """Mean squared error of the chosen entries; 0 where none are."""
+    """Mean squared error of the chosen entries of all processes; 0 where none are."""
     error = (predicted.float() - wanted).square()
-    return torch.where(chosen, error, 0.0).sum() / chosen.sum().clamp(min=1)
+    return torch.where(chosen, error, 0.0).sum() / mean_over_processes(chosen.sum()).clamp(min=1e-6)

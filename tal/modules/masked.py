@@ -1,8 +1,9 @@
 """Layers on (B, C, T) sequences of which only a part is valid."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from tal.ops.exporting import max_pool
 
 
 def downsample_mask(mask: Tensor, stride: int) -> Tensor:
@@ -66,7 +67,7 @@ class MaxPoolSkip(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, C, T), mask (B, 1, T') of the output -> (B, C, T')."""
         if self.stride > 1:
-            x = F.max_pool1d(x, self.stride + 1, self.stride, (self.stride + 1) // 2)
+            x = max_pool(x, self.stride + 1, self.stride, (self.stride + 1) // 2)
         return x * mask
 
 

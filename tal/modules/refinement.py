@@ -216,7 +216,7 @@ class SpanRefiner(nn.Module):
         """
         scale = counts.to(first.dtype)[:, None, None]
         spans = to_ends(first) * scale - origin
-        proposals = self.proposals.expand(len(memory), -1, -1)
+        proposals = self.proposals.expand(memory.shape[0], -1, -1)
         logits, refined = [], []
         for layer in self.layers:
             label, spans, proposals = layer(memory, spans, proposals, lengths)
@@ -228,8 +228,8 @@ class SpanRefiner(nn.Module):
 
 def move_spans(spans: Tensor, deltas: Tensor) -> Tensor:
     """Spans (..., 2) with their centre moved by deltas[0] / 2 widths, and their width times exp(deltas[1])."""
-    centre, width = to_centre_width(spans.float()).unbind(-1)
-    shift, growth = deltas.float().unbind(-1)
+    centre, width = to_centre_width(spans).unbind(-1)
+    shift, growth = deltas.to(spans.dtype).unbind(-1)
     centre = centre + shift / _CENTRE_SCALE * width
     width = width * growth.clamp(max=_LARGEST_GROWTH).exp()
     return to_ends(torch.stack([centre, width], dim=-1))

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tal.modules.masked import ChannelNorm, MaskedConv, Pointwise, residual_scale
+from tal.ops.exporting import max_pool
 
 NORM_GROUPS = 16
 
@@ -104,7 +105,7 @@ class SgpBlock(nn.Module):
         if self.stride == 1:
             return x
         if self.shrink is None:
-            return F.max_pool1d(x, self.stride + 1, self.stride, (self.stride + 1) // 2)
+            return max_pool(x, self.stride + 1, self.stride, (self.stride + 1) // 2)
         return self.shrink(F.avg_pool1d(x, self.stride))
 
 

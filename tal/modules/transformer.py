@@ -242,7 +242,7 @@ class DetrDecoder(nn.Module):
 
     def forward(self, queries: Tensor, memory: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """Learned queries (Q, C), memory and positions (B, L, C), mask (B, L) -> (layers, B, Q, C)."""
-        queries = queries.expand(len(memory), -1, -1)
+        queries = queries.expand(memory.shape[0], -1, -1)
         placed, x, states = memory + positions, torch.zeros_like(queries), []
         for layer in self.layers:
             x = layer(x, queries, memory, placed, mask)

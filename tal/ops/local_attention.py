@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tal.ops.exporting import exporting
+
 BLOCK = 32
 """Queries per block: short blocks copy more keys, long ones compute more scores that the band discards."""
 
@@ -30,6 +32,8 @@ def local_attention(
     Returns:
         (B, H, T, D). Rows of padded queries mean nothing; the caller masks them.
     """
+    if exporting():
+        return _whole(query, key, value, mask, window=window, position_bias=position_bias)
     B, H, T, D = query.shape
     half = window // 2
     count = -(-T // BLOCK)  # n blocks
@@ -50,6 +54,19 @@ def local_attention(
     )  # (B*H*n, b, S)
     attended = scores.softmax(-1).to(values.dtype) @ values  # (B*H*n, b, D)
     return attended.view(B, H, count * BLOCK, D)[:, :, :T]
+
+
+def _whole(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, window: int, position_bias: Tensor | None
+) -> Tensor:
+    """The same over all pairs, in O(T^2): blocks whose number depends on T stay out of exported graphs."""
+    position = torch.arange(query.shape[2], device=mask.device)
+    relative = position - position[:, None] + window // 2  # (T, T): 0 is the leftmost key of a query's window
+    lowered = torch.zeros_like(mask, dtype=query.dtype).masked_fill(~mask, _INVALID)[:, :, None]  # (B, 1, 1, T)
+    bias = lowered.masked_fill((relative < 0) | (relative >= window), _OUTSIDE)  # (B, 1, T, T)
+    if position_bias is not None:
+        bias = bias + position_bias.to(query.dtype)[:, relative.clamp(0, window - 1)]
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
 
 
 def _bias(mask: Tensor, count: int, half: int, tail: int, position_bias: Tensor | None, dtype: torch.dtype) -> Tensor:
