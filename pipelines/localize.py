@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tal.features.base import FeatureSource
     from tal.localization import Localizer
     from tal.package import Package
+    from tal.query_localization import QueryLocalizer
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ def localize(
     subset: str | None = None,
     weights: list[str] | None = None,
     video_scores: Path | None = None,
+    queries: Path | None = None,
+    text: Path | None = None,
     embed_mb: float = 8.0,
     no_report: bool = False,
 ) -> int:
@@ -48,6 +51,9 @@ def localize(
     Every output holds the detections that score at least the model's own threshold for their class, chosen on
     validation data; --threshold puts one for all in its place, and --threshold 0 keeps every detection, as
     tal evaluate needs them. Exit code 1 if any video failed; the others are done.
+
+    A model that answers sentences (moment_detr and its kin) needs --queries, and writes predictions.jsonl with the
+    moments of each query and the saliency of every snippet, as tal evaluate qvhighlights reads them.
 
     Args:
         videos: Video files, and folders that are searched for them; may be left out with --features.
@@ -63,6 +69,10 @@ def localize(
             each such stream of the model.
         video_scores: Class scores of whole videos from an external classifier, as json {video: {class: score}}; they
             give the detections of a class-agnostic model their classes.
+        queries: What is asked of which video: JSON lines with qid, query and vid, as QVHighlights has them, or any
+            annotations with sentences.
+        text: Folder of the queries' token features, as tal extract --text writes it; without it they are made from the
+            sentences.
         embed_mb: The page holds the videos themselves if together they have at most this many megabytes.
         no_report: Write no page.
     """
@@ -73,6 +83,12 @@ def localize(
     truth = None if annotations is None else read_annotations(annotations)
     from tal.device import choose_device
 
+    if queries is not None:
+        from tal.pipelines.localize_queries import localize_queries
+
+        answering = _query_localizer(model, features, str(choose_device(device)), weights, text)
+        _make(out)
+        return localize_queries(answering, queries, paths, out, subset=subset, embed_mb=embed_mb, no_report=no_report)
     localizer = _localizer(model, features, str(choose_device(device)), weights, video_scores)
     wanted = dict(paths) if paths else dict.fromkeys(_ids_of(localizer, truth, subset))
     localizer.check_scored(wanted)
@@ -114,10 +130,35 @@ def _localizer(
     from tal.package import load_model
 
     package = load_model(model, device)
+    if package.text is not None:
+        raise FeatureError(
+            f"{model} answers queries, and nothing is asked",
+            expected="--queries FILE",
+            cause=f"a model of {package.method}, which finds the moments of sentences and knows no classes",
+        )
     scores = None if video_scores is None else read_video_scores(video_scores, package.classes)
     sources = _sources(features, package) if features else None
     files = _by_stream("--weights", "FILE", weights, package) if weights else {}
     return Localizer(package, sources=sources, weights=files, video_scores=scores)
+
+
+def _query_localizer(
+    model: Path, features: Sequence[str] | None, device: str, weights: Sequence[str] | None, text: Path | None
+) -> QueryLocalizer:
+    from tal.features.text import TextFolder
+    from tal.package import load_model
+    from tal.query_localization import QueryLocalizer
+
+    package = load_model(model, device)
+    own = [word.removeprefix("text=") for word in weights or () if word.startswith("text=")]
+    others = [word for word in weights or () if not word.startswith("text=")]
+    return QueryLocalizer(
+        package,
+        text=None if text is None else TextFolder.like(text, package.text),
+        sources=_sources(features, package) if features else None,
+        weights=_by_stream("--weights", "FILE", others, package) if others else {},
+        text_weights=Path(own[-1]) if own else None,
+    )
 
 
 def _sources(features: Sequence[str], package: Package) -> Mapping[str, FeatureSource]:

@@ -164,9 +164,8 @@ class Localizer:
         if video_scores is None and getattr(package.model.config, "class_agnostic", False):
             _LOG.warning("detections have no class: the model is class-agnostic; give --video-scores FILE to name them")
         # Suppression's kernels are compiled or loaded here, and not amid the first video.
-        package.model.suppress(
-            Segments(start_s=np.zeros(1), end_s=np.ones(1), label=np.zeros(1, np.int64), classes=package.classes)
-        )
+        label = np.full(1, 0 if package.classes else -1)
+        package.model.suppress(Segments(start_s=np.zeros(1), end_s=np.ones(1), label=label, classes=package.classes))
 
     def check_scored(self, videos: Iterable[str]) -> None:
         """Refuse videos without video-level scores, if there are such scores at all.
@@ -197,14 +196,34 @@ class Localizer:
         Raises:
             VideoError, FeatureError, GridError: of this video.
         """
+        if self.package.text is not None:
+            raise FeatureError(
+                "nothing is asked of the video",
+                expected="queries, for a model that answers them",
+                todo="give --queries",
+            )
         self.check_scored([video])
         scores = None if self._video_scores is None else self._video_scores[video]
-        if self.sources and duration_s is None and path is not None:
-            duration_s = probe(path).duration_s  # so that features of another video, or on another grid, are refused
-        stream = self._stored(video, duration_s, fps) if self.sources else self._extracted(video, path, progress)
+        stream = self.stream(video, path, duration_s=duration_s, fps=fps, progress=progress)
         batch_windows = 1 if self._device == "cpu" else _GPU_WINDOWS
         found = detect(self.package.model, stream, batch_windows=batch_windows, video_scores=scores)
         return found[found.length_s > 0]
+
+    def stream(
+        self,
+        video: str,
+        path: Path | None = None,
+        *,
+        duration_s: float | None = None,
+        fps: float | None = None,
+        progress: Progress = _untold,
+    ) -> FeatureStream:
+        """One video's features as they come, stored or made from its file; see `detect`."""
+        if not self.sources:
+            return self._extracted(video, path, progress)
+        if duration_s is None and path is not None:
+            duration_s = probe(path).duration_s  # so that features of another video, or on another grid, are refused
+        return self._stored(video, duration_s, fps)
 
     def detect_many(
         self,

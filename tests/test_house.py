@@ -35,6 +35,7 @@ LAYERS = [
     ["evaluation", "package"],
     ["diagnosis"],
     ["localization", "playground", "report"],
+    ["query_localization"],
     ["pipelines"],
     ["cli", "__main__"],
 ]

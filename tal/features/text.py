@@ -46,6 +46,12 @@ class TextFolder:
             )
         self.spec = self._spec()
 
+    @classmethod
+    def like(cls, folder: Path | str, spec: FeatureSpec | None) -> "TextFolder":
+        """A folder whose files are named and laid out as those of the features that `spec` describes."""
+        told = {} if spec is None else dict(spec.transform)
+        return cls(folder, prefix=told.get("prefix", "qid"), key=told.get("key", TOKENS))
+
     def __repr__(self) -> str:
         return f"TextFolder({str(self.folder)!r}, width {self.spec.width})"
 
@@ -90,7 +96,8 @@ class TextFolder:
         if first is None:
             raise FeatureError(f"{self.folder} holds no text features", expected="a npz or npy file per query")
         tokens, _ = _read(first, self.key)
-        return FeatureSpec(backbone=f"text tokens ({self.key})", width=tokens.shape[1])
+        told = {"prefix": self.prefix, "key": self.key}
+        return FeatureSpec(backbone="text tokens", width=tokens.shape[1], transform=told)
 
 
 def text_stem(query: Query, prefix: str = "qid") -> str:
