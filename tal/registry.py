@@ -68,6 +68,10 @@ METHODS = Registry(
         "mrav_ff_tridet": ("tal.methods.mrav_ff:MravFfTriDet", "TriDet that hears, by gates at every level"),
         "moment_detr": ("tal.methods.moment_detr:MomentDetr", "moments and highlights for a sentence, as a set"),
         "denoiseloc": ("tal.methods.denoiseloc:DenoiseLoc", "moments for a sentence, from spans that begin as noise"),
+        "denoiseloc_segments": (
+            "tal.methods.denoiseloc_segments:DenoiseSegments",
+            "segments from spans that begin as noise, a reconstruction",
+        ),
     },
 )
 
