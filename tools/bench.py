@@ -1,4 +1,4 @@
-"""Benchmarks: `python tools/bench.py nms|evaluate|train|extract|cores|decode|store [--help]`.
+"""Benchmarks: `python tools/bench.py nms|evaluate|bmn|train|extract|cores|decode|store [--help]`.
 
 Each prints medians and ratios against a named baseline that is measured in the same run.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 BENCHMARKS = {
     "nms": "soft NMS and voting against plain torch loops",
     "evaluate": "metrics of THUMOS14, ActivityNet, AVA and QVHighlights size against plain loops, and whole commands",
+    "bmn": "BMN's boundary-matching layer against the original's dense mask: time and peak memory",
     "train": "an ActionFormer training step against the original's chunked attention",
     "extract": "extraction against decode-only and network-only rates",
     "decode": "decoders by size, keyframes and sampling: what the decoder auto rests on",

@@ -14,11 +14,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse import coo_matrix, csr_matrix, vstack
 from torch import Tensor
 
 Layout = Literal["start_end", "duration_start"]
 Ints = NDArray[np.int64]
+
+_BLOCK = 512
+"""Segments whose weights are made at once."""
 
 
 class Cells(NamedTuple):
@@ -148,25 +151,41 @@ def sampling_matrix(
             (the first release; OpenTAD).
         fold: Over (sample, snippet) pairs, (M + 1, samples * T), the last row empty; otherwise (M * samples, T).
     """
-    low = cells.start_idx.astype(np.float64)
-    high = cells.last_idx + (1.0 if end == "after" else 0.0)
+    parts = []
+    for low in range(0, len(cells.place), _BLOCK):
+        some = slice(low, low + _BLOCK)
+        position = _positions(cells.start_idx[some], cells.last_idx[some], samples * per_sample, extension, end)
+        parts.append(_weights(position, snippets, samples, per_sample, fold))
+    if fold:
+        parts.append(csr_matrix((1, samples * snippets)))
+    matrix = vstack(parts, format="csr")
+    return SamplingMatrix(Bags.of(matrix), Bags.of(matrix.T.tocsr()))
+
+
+def _positions(start: Ints, last: Ints, count: int, extension: float, end: str) -> NDArray[np.float64]:
+    """(M, count) equally spaced positions over each extended segment, in the originals' order of operations."""
+    low = start.astype(np.float64)
+    high = last + (1.0 if end == "after" else 0.0)
     margin = (high - low + 1) * extension
     low, high = low - margin, high + margin
-    step = (high - low) / (samples * per_sample - 1.0)
-    position = low[:, None] + step[:, None] * np.arange(samples * per_sample)  # (M, samples * per_sample)
+    step = (high - low) / (count - 1.0) if count > 1 else np.zeros_like(low)
+    found: NDArray[np.float64] = low[:, None] + step[:, None] * np.arange(count)
+    return found
+
+
+def _weights(position: NDArray[np.float64], snippets: int, samples: int, per_sample: int, fold: bool) -> csr_matrix:
+    """Rows of the sampling matrix for some segments, (M, samples * T) or (M * samples, T)."""
     down = np.trunc(position)
     weight = np.stack([1 - (position - down), position - down])
     snippet = np.stack([down, np.ceil(position)]).astype(np.int64)
     cell, place = np.indices(position.shape)
-    sample = place // per_sample
     here = (snippet >= 0) & (snippet < snippets) & (weight != 0)
-    pick = [np.broadcast_to(each, here.shape)[here] for each in (cell, sample, snippet)]
+    cell, sample, snippet = (np.broadcast_to(each, here.shape)[here] for each in (cell, place // per_sample, snippet))
     if fold:
-        index, shape = (pick[0], pick[1] * snippets + pick[2]), (len(low) + 1, samples * snippets)
+        index, shape = (cell, sample * snippets + snippet), (len(position), samples * snippets)
     else:
-        index, shape = (pick[0] * samples + pick[1], pick[2]), (len(low) * samples, snippets)
-    matrix = coo_matrix((weight[here] / per_sample, index), shape=shape).tocsr()
-    return SamplingMatrix(Bags.of(matrix), Bags.of(matrix.T.tocsr()))
+        index, shape = (cell * samples + sample, snippet), (len(position) * samples, snippets)
+    return coo_matrix((weight[here] / per_sample, index), shape=shape).tocsr()
 
 
 def sample_segments(x: Tensor, matrix: SamplingMatrix, samples: int) -> Tensor:
