@@ -66,6 +66,10 @@ METHODS = Registry(
         "temporalmaxer": ("tal.methods.temporalmaxer:TemporalMaxer", "one-stage localizer on max pooling alone"),
         "mrav_ff": ("tal.methods.mrav_ff:MravFf", "ActionFormer that hears, by gates at every level"),
         "mrav_ff_tridet": ("tal.methods.mrav_ff:MravFfTriDet", "TriDet that hears, by gates at every level"),
+        "tal": (
+            "tal.methods.own:TalLocalizer",
+            "ours for small data: averaged convolutional pyramids, snippets judged",
+        ),
         "moment_detr": ("tal.methods.moment_detr:MomentDetr", "moments and highlights for a sentence, as a set"),
         "denoiseloc": ("tal.methods.denoiseloc:DenoiseLoc", "moments for a sentence, from spans that begin as noise"),
         "denoiseloc_segments": (
@@ -179,6 +183,7 @@ COMMANDS = Registry(
         "check": ("tal.pipelines.check:check", "find what is wrong with a dataset before training does"),
         "report": ("tal.pipelines.report:report", "one html page: player, timeline, metrics, worst misses"),
         "export": ("tal.pipelines.export:export", "annotations and predictions to the files of other tools"),
+        "export-model": ("tal.pipelines.export_model:export_model", "a trained network as a file: ONNX or torch.export"),
         "convert": ("tal.pipelines.convert:convert", "an original checkpoint to a model package"),
         "playground": ("tal.pipelines.playground:playground", "render the built-in benchmark"),
         "list": ("tal.pipelines.list:list_", "models, backbones, protocols, recipes"),

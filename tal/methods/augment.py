@@ -13,6 +13,29 @@ from tal.methods.batching import resize_sample
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mirror:
+    """How features that begin with x, y, z of points look in a mirror across the x axis.
+
+    Args:
+        points: How many points; further channels stay as they are.
+        pairs: Left and right points, which change places.
+        at: x of the mirror.
+    """
+
+    points: int
+    pairs: tuple[tuple[int, int], ...]
+    at: float = 0.0
+
+    def __post_init__(self) -> None:
+        named = [point for pair in self.pairs for point in pair]
+        if len(set(named)) < len(named) or not all(0 <= point < self.points for point in named):
+            raise ConfigError(
+                f"windows.augmentation.mirror.pairs of {self.pairs}",
+                expected=f"different points, from 0 to {self.points - 1}",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """Which changes, and how strong; the defaults change nothing. The choice and the composition are ours.
 
@@ -24,6 +47,7 @@ class Augmentation:
         span_dropout: Share of a window's snippets that are set to the mean, in spans of `span_snippets`.
         span_snippets: Length of such a span.
         turn_deg: For features that are x, y, z of points: largest turn about the y axis, degrees.
+        mirror: For features that begin with x, y, z of points: half of the windows are mirrored.
     """
 
     speed: float = 1.0
@@ -33,6 +57,7 @@ class Augmentation:
     span_dropout: float = 0.0
     span_snippets: int = 8
     turn_deg: float = 0.0
+    mirror: Mirror | None = None
 
     def __post_init__(self) -> None:
         if self.speed < 1:
@@ -83,6 +108,8 @@ def _changed(features: Tensor, how: Augmentation, mean: Tensor, std: Tensor, rng
     features = features.clone()
     if how.turn_deg:
         features = turned(features, float(np.deg2rad(rng.uniform(-how.turn_deg, how.turn_deg))))
+    if how.mirror is not None and rng.random() < 0.5:
+        features = mirrored(features, how.mirror)
     if how.gain:
         features *= float(rng.uniform(1 - how.gain, 1 + how.gain))
     if how.noise:
@@ -107,3 +134,23 @@ def turned(points: Tensor, angle: float) -> Tensor:
     x, y, z = points.view(len(points), -1, 3).unbind(-1)
     sine, cosine = float(np.sin(angle)), float(np.cos(angle))
     return torch.stack([cosine * x + sine * z, y, cosine * z - sine * x], dim=-1).flatten(1)
+
+
+def mirrored(features: Tensor, how: Mirror) -> Tensor:
+    """(T, C) features with x on the other side of the mirror, left and right points exchanged.
+
+    Rows of zeros stay: nobody was seen there.
+    """
+    width = 3 * how.points
+    if features.shape[1] < width:
+        raise ConfigError(
+            f"windows.augmentation.mirror of {how.points} points with features of width {features.shape[1]}",
+            expected=f"x, y, z of each point: a width of {width} or more",
+        )
+    order = list(range(how.points))
+    for left, right in how.pairs:
+        order[left], order[right] = right, left
+    points = features[:, :width].unflatten(1, (how.points, 3))[:, order].clone()
+    points[..., 0] = 2 * how.at - points[..., 0]
+    seen = (features[:, :width] != 0).any(dim=1, keepdim=True)
+    return torch.cat([torch.where(seen, points.flatten(1), features[:, :width]), features[:, width:]], dim=1)

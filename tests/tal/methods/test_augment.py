@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tal.errors import ConfigError
-from tal.methods.augment import Augmentation, FeatureStats, augment_sample, turned
+from tal.methods.augment import Augmentation, FeatureStats, Mirror, augment_sample, mirrored, turned
 from tal.methods.base import Sample
 from tal.segments import Segments
 from tal.timeline import SnippetGrid
@@ -76,3 +76,24 @@ def test_turn_keeps_height_and_distance():
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(ConfigError):
         Augmentation(**settings)
+
+
+MIRROR = Mirror(points=2, pairs=((0, 1),), at=0.5)
+
+
+def test_a_mirror_exchanges_left_and_right(sample):
+    points = torch.tensor([[0.1, 1.0, 2.0, 0.7, 3.0, 4.0, 9.0], [0.0] * 6 + [8.0]])
+    wanted = torch.tensor([[0.3, 3.0, 4.0, 0.9, 1.0, 2.0, 9.0], [0.0] * 6 + [8.0]])
+    torch.testing.assert_close(mirrored(points, MIRROR), wanted)
+    torch.testing.assert_close(mirrored(mirrored(points, MIRROR), MIRROR), points)
+    before = sample.streams["pose"]
+    seen = {torch.equal(_augmented(sample, seed, mirror=MIRROR).streams["pose"], before) for seed in range(9)}
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize("pairs", [((0, 0),), ((0, 2),), ((0, 1), (1, 0))])
+def test_mirrors_that_cannot_be_are_refused(pairs):
+    with pytest.raises(ConfigError, match="mirror"):
+        Mirror(points=2, pairs=pairs)
+    with pytest.raises(ConfigError, match="features of width 6"):
+        mirrored(torch.zeros(2, 6), Mirror(points=3, pairs=()))

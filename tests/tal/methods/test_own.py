@@ -1,0 +1,176 @@
+"""`tal`: learning, its parts one by one, the average of its members."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tal.errors import ConfigError
+from tal.methods.base import Batch
+from tal.methods.own import TalConfig, TalLocalizer, averaged
+from tal.segments import Segments, tiou
+from tal.timeline import SnippetGrid
+
+SMALL = TalConfig(
+    streams={"features": 8},
+    classes=("run", "jump"),
+    train_snippets=64,
+    width=32,
+    branch_layers=3,
+    init_loss_norm=20,
+    members=2,
+    motion=(1, 2),
+    dilations=(1, 2),
+    dropout=0.0,
+)
+BARE = {"motion": (), "frame_weight": 0, "window_weight": 0, "frame_power": 0, "window_power": 0, "members": 1}
+
+
+def _batch(videos=2, *, count=60, T=64):
+    """Noise in which every instance adds its class's pattern."""
+    rng = np.random.default_rng(0)
+    pattern = rng.normal(size=(2, 8)) * 2
+    grid = SnippetGrid(offset_s=3.0, stride_s=0.5, window_s=1.0, count=count)
+    features, targets = np.zeros((videos, 8, T), np.float32), []
+    for row in range(videos):
+        features[row, :, :count] = rng.normal(size=(8, count)) * 0.5
+        start_s = grid.centers_s[0] + np.array([1.0, 15.0]) + rng.uniform(0, 2, 2)
+        end_s = start_s + rng.uniform(4, 12, 2)
+        for s, e, k in zip(start_s, end_s, (row % 2, 0), strict=True):
+            features[row][:, :count][:, (grid.centers_s > s) & (grid.centers_s < e)] += pattern[k][:, None]
+        targets.append(Segments(start_s=start_s, end_s=end_s, label=[row % 2, 0], classes=SMALL.classes))
+    return Batch(
+        streams={"features": torch.from_numpy(features)},
+        mask=(torch.arange(T) < count).expand(videos, 1, T),
+        grids=(grid,) * videos,
+        durations_s=(grid.end_s,) * videos,
+        videos=tuple(map(str, range(videos))),
+        targets=tuple(targets),
+    )
+
+
+def _model(**changes):
+    torch.manual_seed(0)
+    return TalLocalizer(replace(SMALL, **changes))
+
+
+@pytest.mark.parametrize("changes", [{}, BARE], ids=["all parts", "no part"])
+def test_overfits_a_handful_of_clips(changes):
+    model, batch = _model(**changes), _batch()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3)
+    first = last = None
+    for _ in range(50):
+        losses = model.loss(model(batch), batch)
+        optimiser.zero_grad()
+        losses["loss"].backward()
+        optimiser.step()
+        last = losses["classification"].item()
+        first = last if first is None else first
+    assert last < 0.2 * first
+    for found, wanted in zip(model.eval().predict(batch), batch.targets, strict=True):
+        best = found[:2]
+        overlap = tiou(wanted.start_s, wanted.end_s, best.start_s, best.end_s)
+        assert overlap.max(axis=1).min() > 0.75
+        assert best.label[overlap.argmax(axis=1)].tolist() == wanted.label.tolist()
+
+
+def test_gradients_reach_every_parameter_of_every_member():
+    model, batch = _model(), _batch()
+    losses = model.loss(model(batch), batch)
+    assert set(losses) == {"loss", "classification", "regression", "frames", "window"}
+    losses["loss"].backward()
+    idle = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
+    assert not idle
+
+
+def test_parts_that_are_off_are_not_there():
+    bare = _model(**BARE)
+    names = {name.split(".")[2] for name in bare.state_dict()}
+    assert not names & {"embed_motion", "frame_logits", "window_logits", "context", "add_context"}
+    batch = _batch()
+    assert set(bare.loss(bare(batch), batch)) == {"loss", "classification", "regression"}
+
+
+def test_without_powers_one_member_decodes_as_a_pyramid_does():
+    model, batch = _model(members=1, frame_power=0, window_power=0).eval(), _batch()
+    with torch.no_grad():
+        outputs = model(batch)
+        for ours, plain in zip(
+            model.candidates(outputs, batch), model.first.candidates(outputs[0], batch), strict=True
+        ):
+            np.testing.assert_array_equal(ours.score, plain.score)
+            np.testing.assert_array_equal(ours.start_s, plain.start_s)
+
+
+def test_scores_take_the_mean_over_the_segment_and_the_windows_probability():
+    model, batch = _model(members=1, frame_power=2.0, window_power=0.5).eval(), _batch()
+    with torch.no_grad():
+        (outputs,) = model(batch)
+    ours, plain = model.candidates([outputs], batch)[1], model.first.candidates(outputs, batch)[1]
+    grid = batch.grids[1]
+    frames, window = outputs.frame_logits[1].sigmoid().numpy(), outputs.window_logits[1].sigmoid().numpy()
+    assert len(plain) > 20
+    for row in range(0, len(plain), 7):
+        idx = grid.to_idx(np.array([plain.start_s[row], plain.end_s[row]]))
+        inside = [t for t in range(grid.count) if idx[0] <= t <= idx[1]]
+        label = plain.label[row]
+        if inside:
+            wanted = plain.score[row] * frames[label, inside].mean() ** 2 * window[label] ** 0.5
+            assert ours.score[row] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_frames_and_window_learn_what_is_under_way():
+    model, batch = _model(), _batch()
+    under_way, occurring = model.first._presence(batch, batch.mask)
+    for row, wanted in enumerate(batch.targets):
+        centers = batch.grids[row].centers_s
+        for label in (0, 1):
+            of_label = wanted[wanted.label == label]
+            now = ((centers[:, None] >= of_label.start_s) & (centers[:, None] <= of_label.end_s)).any(1)
+            assert under_way[row, label, : len(now)].bool().tolist() == now.tolist()
+            assert bool(occurring[row, label]) == bool(len(of_label))
+
+
+def test_the_average_of_equal_members_is_each_of_them():
+    model, batch = _model().eval(), _batch()
+    with torch.no_grad():
+        first, second = model(batch)
+        same, both = averaged([first, first]), averaged([first, second])
+    for name in ("logits", "offsets"):
+        for level, ours in enumerate(getattr(same, name)):
+            valid = first.masks[level].expand_as(ours)
+            torch.testing.assert_close(ours[valid], getattr(first, name)[level][valid], atol=1e-4, rtol=1e-4)
+            assert not torch.equal(ours, getattr(both, name)[level])
+    torch.testing.assert_close(
+        both.window_logits.sigmoid(), (first.window_logits.sigmoid() + second.window_logits.sigmoid()) / 2
+    )
+
+
+@pytest.mark.parametrize("count", [5, 36, 37, 59])
+def test_padding_changes_nothing(count):
+    model = _model().eval()
+    short, padded = _batch(count=count, T=count), _batch(count=count, T=64)
+    dirty = torch.where(padded.mask, padded.streams["features"], torch.full((), 50.0))
+    with torch.no_grad():
+        ours, theirs = model(short)[0], model(replace(padded, streams={"features": dirty}))[0]
+    torch.testing.assert_close(ours.window_logits, theirs.window_logits)
+    torch.testing.assert_close(ours.frame_logits[..., :count], theirs.frame_logits[..., :count])
+    for mine, other, mask in zip(ours.logits, theirs.logits, ours.masks, strict=True):
+        shared = min(mine.shape[-1], other.shape[-1])
+        valid = mask[..., :shared].expand_as(mine[..., :shared])
+        torch.testing.assert_close(mine[..., :shared][valid], other[..., :shared][valid], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"members": 0}, "members"),
+        ({"motion": (0,)}, "motion"),
+        ({"frame_weight": 0.0}, "not learnt"),
+        ({"window_power": -1.0}, "window_power"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, said):
+    with pytest.raises(ConfigError, match=said):
+        replace(SMALL, **settings)
