@@ -47,9 +47,8 @@ class TemporalMaxerConfig(PyramidConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            self.neck_norm in ("layer", "group", "none"), f"neck_norm {self.neck_norm!r}", '"layer", "group", "none"'
-        )
+        known = self.neck_norm in ("layer", "group", "none")
+        require(known, f"neck_norm {self.neck_norm!r}", '"layer", "group" or "none"')
         dividing = self.neck_groups >= 1 and self.width % self.neck_groups == 0
         require(self.neck_norm != "group" or dividing, f"neck_groups of {self.neck_groups}", "a divisor of width")
         for name in ("class_weight", "tiou_weight", "confused_weight"):
