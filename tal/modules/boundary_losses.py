@@ -1,4 +1,7 @@
-"""Losses of maps in which few entries are positive: balanced cross-entropy, and regression on a balanced draw (BMN)."""
+"""Losses of maps in which few entries are positive: balanced cross-entropy, and regression on a balanced draw (BMN).
+
+Where training is distributed, all counts are those of all processes (`tal.modules.processes`).
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ from torch import Tensor
 
 from tal.modules.processes import mean_over_processes
 
+_LEAST = 1e-3
+"""In place of a count of zero: less than one entry of one process among many."""
+
 
 def balanced_entropy(probability: Tensor, positive: Tensor, *, epsilon: float = 1e-6) -> Tensor:
     """Cross-entropy in which positive and negative entries weigh half each, whatever their numbers.
 
     Where there are none of one kind, all entries weigh the same, as in OpenTAD; the formula would divide by zero.
-    Where training is distributed, the numbers are those of all processes.
 
     Args:
         probability: Any shape, in [0, 1].
@@ -29,7 +34,7 @@ def balanced_entropy(probability: Tensor, positive: Tensor, *, epsilon: float = 
     else:
         with torch.autocast(probability.device.type, enabled=False):
             entropy = F.binary_cross_entropy(probability, positive.float(), reduction="none")
-    return (torch.where(positive, balanced[0], balanced[1]) * entropy).sum() / entries.clamp(min=1)
+    return (torch.where(positive, balanced[0], balanced[1]) * entropy).sum() / entries.clamp(min=_LEAST)
 
 
 def draw_bands(
@@ -55,11 +60,11 @@ def draw_bands(
     """
     top, middle = wanted > high, (wanted > low) & (wanted <= high)
     bottom = (wanted <= low) if zeros else (wanted <= low) & (wanted > 0)
+    counts = mean_over_processes(torch.stack([top.sum(), middle.sum(), bottom.sum()]).float())
     chosen = top
-    for band in (middle, bottom):
+    for band, count in ((middle, counts[1]), (bottom, counts[2])):
         draw = torch.rand(wanted.shape, generator=generator, device=wanted.device)
-        high_ones, in_band = mean_over_processes(torch.stack([top.sum(), band.sum()]))
-        chosen = chosen | (band & (draw > 1 - high_ones / in_band.clamp(min=1e-6)))
+        chosen = chosen | (band & (draw > 1 - counts[0] / count.clamp(min=_LEAST)))
     return chosen
 
 
