@@ -147,9 +147,10 @@ def _query_localizer(
 ) -> QueryLocalizer:
     from tal.features.text import TextFolder
     from tal.package import load_model
-    from tal.query_localization import QueryLocalizer
+    from tal.query_localization import QueryLocalizer, check_answers
 
     package = load_model(model, device)
+    check_answers(package)
     own = [word.removeprefix("text=") for word in weights or () if word.startswith("text=")]
     others = [word for word in weights or () if not word.startswith("text=")]
     return QueryLocalizer(

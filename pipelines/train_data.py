@@ -149,9 +149,8 @@ class LocalizerData(LightningDataModule):
     @cached_property
     def windows(self) -> Windows | QueryDraws:
         """What is trained on."""
-        queries = self.recipe.data.queries
-        if queries is not None and isinstance(self.data.train, QuerySamples):
-            return QueryDraws(self.data.train, self.inputs, queries, self.recipe.trainer.seed)
+        if isinstance(self.data.train, QuerySamples):
+            return QueryDraws(self.data.train, self.inputs, self.recipe.data.queries, self.recipe.trainer.seed)
         return Windows(self.data.train, self.inputs, self.recipe.windows, self.stats, self.recipe.trainer.seed)
 
     def steps_per_epoch(self, processes: int) -> int:
@@ -173,10 +172,11 @@ class LocalizerData(LightningDataModule):
         return self._loader(self.windows, order, optim.batch_size, train=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """This process's share of the validation videos, one at a time."""
+        """This process's share of the validation videos, one at a time; queries in batches, their videos are short."""
         rank, processes = _place()
         videos = WholeVideos(self.data.validation, self.inputs)
-        return self._loader(videos, range(rank, len(videos), processes), 1, train=False)
+        at_once = self.recipe.optim.batch_size if isinstance(self.data.validation, QuerySamples) else 1
+        return self._loader(videos, range(rank, len(videos), processes), at_once, train=False)
 
     def _loader(
         self, samples: Dataset[Sample], order: EpochOrder | range, batch_size: int, *, train: bool

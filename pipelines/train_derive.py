@@ -99,8 +99,8 @@ def _check_task(recipe: Recipe, data: TrainingData) -> None:
     answers = hasattr(recipe.model, "text_width")
     if answers != (data.text is not None):
         raise ConfigError(
-            f"method {recipe.method} {'without' if answers else 'with'} data.queries",
-            expected="data.queries for methods that answer sentences, and for them only",
+            f"method {recipe.method} {'without' if answers else 'with'} data.queries.text",
+            expected="text features of queries for methods that answer sentences, and for them only",
         )
 
 

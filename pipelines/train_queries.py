@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -165,14 +166,19 @@ def _within(spans_s: Sequence[tuple[float, float]], grid: SnippetGrid) -> NDArra
     return np.unique(np.concatenate([*found, np.empty(0, np.int64)]))
 
 
-def open_queries(settings: DataSettings, queries: QuerySettings) -> TrainingData:
+def open_queries(settings: DataSettings, folder: Path) -> TrainingData:
     """Read the annotations, open the features of videos and text.
+
+    Args:
+        settings: Of the recipe.
+        folder: That of the text features.
 
     Raises:
         TalError: files that are missing or damaged, splits that do not exist, videos or queries without features.
     """
     sources = {name: open_features(each.folder, layout=each.layout) for name, each in settings.features.items()}
-    text = TextFolder(queries.text, prefix=queries.text_prefix, key=queries.text_key)
+    queries = settings.queries
+    text = TextFolder(folder, prefix=queries.text_prefix, key=queries.text_key)
     parts, published, notes = {}, {}, []
     for split, annotations in _splits(settings, queries).items():
         published[split] = annotations

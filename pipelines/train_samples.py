@@ -137,10 +137,10 @@ def open_data(settings: DataSettings) -> TrainingData:
     Raises:
         TalError: files that are missing or damaged, splits that do not exist, videos without features.
     """
-    if settings.queries is not None:
+    if settings.queries.text is not None:
         from tal.pipelines.train_queries import open_queries
 
-        return open_queries(settings, settings.queries)
+        return open_queries(settings, settings.queries.text)
     published = read_annotations(settings.annotations, format=settings.format)
     _check_subsets(published, settings)
     sources = {name: open_features(each.folder, layout=each.layout) for name, each in settings.features.items()}

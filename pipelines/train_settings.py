@@ -30,7 +30,8 @@ class QuerySettings:
     """Sentences and the moments that answer them, in place of instances of classes.
 
     Args:
-        text: Folder with a file of token features per query, such as `tal extract --text` writes.
+        text: Folder with a file of token features per query, such as `tal extract --text` writes; null: nothing is
+            asked, instances of classes are learnt.
         text_prefix: What stands before a query's id in a file's name.
         text_key: Name of the array in an npz.
         validation: Annotation file of the validation queries, where they stand in one of their own; then all queries
@@ -40,7 +41,7 @@ class QuerySettings:
         token_dropout: Share of a training query's tokens that is set to zero.
     """
 
-    text: Path
+    text: Path | None = None
     text_prefix: str = "qid"
     text_key: str = "last_hidden_state"
     validation: Path | None = None
@@ -72,7 +73,7 @@ class DataSettings:
         missing: A video without features stops the run ("error") or is left out and counted ("skip"); optional streams
             are not asked for.
         video_scores: Video-level class scores from an external classifier, {video: {class: score}} as json.
-        queries: What is asked of the videos, for methods that answer sentences; null for instances of classes.
+        queries: What is asked of the videos, for methods that answer sentences.
         memory_gib: Features are kept in memory when all of them take less than this, else read in every epoch.
     """
 
@@ -86,7 +87,7 @@ class DataSettings:
     tiou: tuple[float, ...] = ()
     missing: Literal["error", "skip"] = "error"
     video_scores: Path | None = None
-    queries: QuerySettings | None = None
+    queries: QuerySettings = field(default_factory=QuerySettings)
     memory_gib: float = 4.0
 
     def __post_init__(self) -> None:

@@ -53,12 +53,7 @@ class QueryLocalizer:
         weights: Mapping[str, Path] | None = None,
         text_weights: Path | None = None,
     ) -> None:
-        if package.text is None:
-            raise PackageError(
-                f"{package.folder}: {package.method} detects classes and answers no queries",
-                expected="a model of a method such as moment_detr",
-                todo="leave --queries out",
-            )
+        check_answers(package)
         self.package = package
         self._localizer = Localizer(package, sources=sources, weights=weights)
         self._device = next(package.model.parameters()).device
@@ -109,6 +104,20 @@ class QueryLocalizer:
         dtype = torch.float16 if self.package.text is not None and self.package.text.dtype == "float16" else None
         tokens = self._encoder.encode_tokens([query.text for query in queries]) if self._encoder else []
         return [each.to(dtype).float() for each in tokens]  # rounded as stored features are
+
+
+def check_answers(package: Package) -> None:
+    """Refuse a model that answers no queries.
+
+    Raises:
+        PackageError: it detects classes.
+    """
+    if package.text is None:
+        raise PackageError(
+            f"{package.folder}: {package.method} detects classes and answers no queries",
+            expected="a model of a method such as moment_detr",
+            todo="leave --queries out",
+        )
 
 
 def _encoder_of(package: Package, device: str, weights: Path | None) -> TextEncoder:

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 
-CLIP_S, CONCEPTS = 2.0, 4
+CLIP_S, CONCEPTS = 2.0, 3
 WIDTHS = {"slow": 6, "clip": 5}
 
 
-def write_queries(folder, *, train=48, validation=16, seed=0, saliency=True, dtype=np.float32):
+def write_queries(folder, *, train=96, validation=24, seed=0, saliency=True, dtype=np.float32):
     """Write train.jsonl, validation.jsonl, features/STREAM/VID.npz and text/qidN.npz, in QVHighlights' forms."""
     rng = np.random.default_rng(seed)
     signs = {name: rng.normal(0, 1, (CONCEPTS, width)) for name, width in WIDTHS.items()}
@@ -21,13 +21,14 @@ def write_queries(folder, *, train=48, validation=16, seed=0, saliency=True, dty
         for _ in range(count):
             vid, clips = f"v{qid}_60.0_210.0", int(rng.integers(18, 26))
             concept, other = rng.permutation(CONCEPTS)[:2]
-            begin, length = int(rng.integers(0, 8)), int(rng.integers(4, 8))
-            elsewhere = begin + length + int(rng.integers(0, 3))
+            length = int(rng.integers(4, 8))
+            begin = int(rng.integers(0, clips - length + 1))
+            elsewhere = begin + length + 1 if begin < clips // 2 else max(begin - 6, 0)
             inside = np.arange(begin, begin + length)
             for name, width in WIDTHS.items():
-                x = rng.normal(0, 0.3, (clips, width))
+                x = rng.normal(0, 0.2, (clips, width))
                 x[inside] += 2 * signs[name][concept]
-                x[elsewhere : elsewhere + 4] += 2 * signs[name][other]
+                x[elsewhere : min(elsewhere + 5, clips)] += 2 * signs[name][other]
                 np.savez(folder / name / f"{vid}.npz", features=x.astype(dtype))
             tokens = rng.normal(0, 0.2, (int(rng.integers(3, 6)), 8)) + words[concept]
             np.savez(folder / "text" / f"qid{qid}.npz", last_hidden_state=tokens.astype(np.float16))
@@ -44,7 +45,15 @@ def write_queries(folder, *, train=48, validation=16, seed=0, saliency=True, dty
 
 def query_recipe(folder, method="moment_detr", model=None, **trainer):
     """A tiny recipe over `write_queries`' folder."""
-    small = {"width": 32, "heads": 4, "hidden": 48, "train_snippets": 40, "queries": 5, "input_dropout": 0.1}
+    small = {
+        "width": 32,
+        "heads": 4,
+        "hidden": 48,
+        "train_snippets": 40,
+        "queries": 5,
+        "input_dropout": 0.0,
+        "dropout": 0.0,
+    }
     layout = {"stride_frames": 2, "window_frames": 2, "fps": 1, "key": "features"}
     return {
         "method": method,
@@ -56,14 +65,14 @@ def query_recipe(folder, method="moment_detr", model=None, **trainer):
             "protocol": "qvhighlights",
         },
         "optim": {
-            "lr": 1e-3,
+            "lr": 3e-3,
             "schedule": "constant",
             "weight_decay": 1e-4,
             "decayed": "all",
             "warmup_epochs": 0,
             "batch_size": 16,
-            "clip_norm": 0.1,
+            "clip_norm": 1.0,
             "ema_decay": 0,
         },
-        "trainer": {"accelerator": "cpu", "max_epochs": 30, "validate_every": 30, **trainer},
+        "trainer": {"accelerator": "cpu", "max_epochs": 20, "validate_every": 20, **trainer},
     }

@@ -1,13 +1,25 @@
 """Training on queries end to end: learns, saves, resumes exactly, draws as documented, refuses what is wrong."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from tal.annotations.records import Moment
+from tal.cli import main
+from tal.errors import AnnotationError, ConfigError, FeatureError, PackageError
+from tal.evaluation import evaluate
+from tal.methods.batching import collate
 from tal.package import load_model
-from tal.pipelines.train import train
+from tal.pipelines.train import kept_weights, train
+from tal.pipelines.train_derive import derive
+from tal.pipelines.train_queries import QueryDraws, QuerySamples, dropped_tokens, saliency_pairs
 from tal.pipelines.train_recipe import build_recipe
+from tal.pipelines.train_samples import open_data
+from tal.timeline import SnippetGrid
 
 from .query_data import WIDTHS, query_recipe, write_queries
 
@@ -17,20 +29,186 @@ def folder(tmp_path_factory):
     return write_queries(tmp_path_factory.mktemp("queries"))
 
 
-def test_learns_and_writes_a_package(folder, tmp_path):
-    out = tmp_path / "run"
-    trained = train(build_recipe(query_recipe(folder)), out, command="tal train this")
-    metrics = json.loads((out / "metrics.json").read_text())
-    print(metrics)
-    assert metrics["MR-R1@0.50"] > 0.6
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "run"
+    train(build_recipe(query_recipe(folder)), out, command="tal train this")
+    return out
+
+
+def test_learns_and_writes_a_package(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["MR-R1@0.50"] > 0.6  # the best window, if it were the same for all queries, reaches 0.33
+    assert metrics["HL-Fair-mAP"] > 0.7  # clips in random order reach 0.37
     assert metrics["mAP"] == metrics["MR-mAP"]
-    assert metrics["HL-Fair-mAP"] > 0.6
-    package = load_model(out / "model")
+    package = load_model(run / "model")
     assert package.model.inputs.streams == WIDTHS
-    assert package.text is not None
     assert package.text.width == package.model.inputs.text == 8
     assert package.classes == ()
-    assert "48 queries" in package.card
-    answer = next(iter(trained.detections.values()))
-    assert len(answer) == 5
-    assert (np.diff(answer.score) <= 0).all()
+    assert "96 queries" in package.card
+
+
+def _answer(folder, run, out, *words):
+    streams = [f"{name}={folder / name}" for name in WIDTHS]
+    given = ["--model", run / "model", "--out", out, "--features", *streams, *words]
+    return main(["localize", *map(str, given)])
+
+
+def test_answers_on_the_command_line_score_as_in_training(folder, run, tmp_path, capsys):
+    truth = folder / "validation.jsonl"
+    assert _answer(folder, run, tmp_path, "--queries", truth, "--text", folder / "text") == 0
+    assert "24 queries on 24 videos answered" in capsys.readouterr().out
+    assert "somebody does number" in (tmp_path / "report.html").read_text()
+    files = ["--annotations", str(truth), "--predictions", str(tmp_path / "predictions.jsonl")]
+    assert main(["evaluate", "qvhighlights", *files]) == 0
+    assert "MR-R1" in capsys.readouterr().out
+    found = evaluate("qvhighlights", truth, tmp_path / "predictions.jsonl", unrounded=True)
+    metrics = json.loads((run / "metrics.json").read_text())
+    for name, value in found.metrics.items():
+        assert value == pytest.approx(metrics[name], abs=1e-9), name
+    table = evaluate("grounding", truth, tmp_path / "predictions.csv", tiou=0.5, top=1).metrics
+    assert table["R1@0.50"] == pytest.approx(metrics["MR-R1@0.50"])
+
+
+def test_localizing_without_what_is_needed(folder, run, tmp_path, toy_package, capsys):
+    truth = folder / "validation.jsonl"
+    assert _answer(folder, run, tmp_path) == 2
+    assert "--queries FILE" in capsys.readouterr().err
+    assert _answer(folder, run, tmp_path, "--queries", truth) == 2
+    assert "no text tower here makes" in capsys.readouterr().err
+    words = ["localize", "--features", str(folder / "slow"), "--model", str(toy_package), "--out", str(tmp_path)]
+    assert main([*words, "--queries", str(truth)]) == 2
+    assert "answers no queries" in capsys.readouterr().err
+
+
+def test_resumed_training_equals_an_uninterrupted_one(folder, tmp_path, monkeypatch):
+    recipe = build_recipe(query_recipe(folder, model={"dropout": 0.2}, max_epochs=3, validate_every=0))
+    train(recipe, tmp_path / "whole")
+    from tal.pipelines.train_module import LocalizerModule
+
+    original = LocalizerModule.on_train_epoch_start
+
+    def dying(self):
+        if self.current_epoch == 1:
+            raise RuntimeError
+        original(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalizerModule, "on_train_epoch_start", dying)
+        with pytest.raises(RuntimeError):
+            train(recipe, tmp_path / "cut")
+    train(recipe, tmp_path / "cut", resume=True)
+    first, second = (
+        kept_weights(tmp_path / name / "checkpoints" / "last.ckpt", "moment_detr") for name in ("whole", "cut")
+    )
+    for name, value in first.items():
+        torch.testing.assert_close(value, second[name], rtol=0, atol=0)
+
+
+@pytest.fixture(scope="module")
+def opened(folder):
+    recipe = build_recipe(query_recipe(folder))
+    data = open_data(recipe.data)
+    return recipe, data, derive(recipe, data)
+
+
+def test_samples_carry_queries(opened):
+    _, data, derived = opened
+    assert derived.config.text_width == 8
+    assert len(data.train) == 96
+    sample = data.train[3]
+    assert sample.query.qid == "3"
+    assert sample.text.shape[1] == 8
+    assert isinstance(data.fold([0, 1]).validation, QuerySamples)
+    assert data.fold([4]).validation[0].query.qid == "4"
+
+
+def test_draws_are_a_function_of_seed_epoch_and_query(opened):
+    recipe, data, derived = opened
+    from tal.methods.moment_detr import MomentDetr
+
+    model = MomentDetr(derived.config)
+    draws = QueryDraws(data.train, model.inputs, replace(recipe.data.queries, max_moments=1), seed=0)
+    again = QueryDraws(data.train, model.inputs, replace(recipe.data.queries, max_moments=1), seed=0)
+    first = [draws[0, index].saliency_pairs for index in range(8)]
+    assert all(torch.equal(a, again[0, index].saliency_pairs) for index, a in enumerate(first))
+    assert any(not torch.equal(a, draws[1, index].saliency_pairs) for index, a in enumerate(first))
+    batch = collate([draws[0, index] for index in range(4)], model.inputs, train=True)
+    assert batch.text.shape == (4, batch.text_mask.sum(1).max(), 8)
+    assert batch.names == ("0", "1", "2", "3")
+    assert batch.saliency_pairs.shape == (4, 2, 2)
+
+
+GRID = SnippetGrid(stride_s=2.0, window_s=2.0, count=10)
+
+
+def test_saliency_pairs_of_annotated_clips():
+    moment = Moment(text="a", spans_s=((4, 10),), clips=(2, 3, 4), saliency=((1, 1, 1), (4, 4, 4), (2, 2, 2)))
+    for seed in range(20):
+        (hard, easy), (worst, other) = saliency_pairs(moment, GRID, 2.0, np.random.default_rng(seed))
+        assert (hard, worst) == (3, 2)
+        assert easy in (2, 3, 4)
+        assert other not in (2, 3, 4)
+    all_of_it = replace(moment, clips=tuple(range(10)), saliency=tuple((i,) for i in range(10)))
+    assert saliency_pairs(all_of_it, GRID, 2.0, np.random.default_rng(0)).tolist() == [[9, 9], [0, 0]]
+
+
+def test_saliency_pairs_of_spans_alone():
+    moment = Moment(text="a", spans_s=((4.0, 8.0),))
+    for seed in range(20):
+        inside, outside = saliency_pairs(moment, GRID, 2.0, np.random.default_rng(seed))
+        assert sorted(inside) == [2, 3]
+        assert len(set(outside)) == 2
+        assert not set(outside) & {2, 3}
+    whole = replace(moment, spans_s=((0.0, 20.0),))
+    pairs = saliency_pairs(whole, GRID, 2.0, np.random.default_rng(0))
+    np.testing.assert_array_equal(pairs[0], pairs[1])
+
+
+def test_dropped_tokens():
+    text = torch.ones(8, 3)
+    dropped = dropped_tokens(text, 0.25, np.random.default_rng(0))
+    assert (dropped.sum(1) == 0).sum() == 2
+    assert text.sum() == 24
+
+
+def test_long_videos_are_read_as_far_as_the_model_does(folder):
+    recipe = build_recipe(query_recipe(folder, model={"train_snippets": 12}))
+    data = open_data(recipe.data)
+    from tal.methods.moment_detr import MomentDetr
+
+    model = MomentDetr(derive(recipe, data).config)
+    draws = QueryDraws(data.train, model.inputs, recipe.data.queries, seed=0)
+    samples = [draws[0, index] for index in range(96)]
+    assert all((each.instances.end_s <= 24).all() for each in samples)
+    assert any(len(each.instances) == 0 for each in samples) or min(len(each.instances) for each in samples) == 1
+    batch = collate(samples[:4], model.inputs, train=True)
+    losses = model.loss(model(batch), batch)
+    assert torch.isfinite(losses["loss"])
+    assert all((each.end_s <= 24).all() for each in model.eval().predict(batch))
+
+
+def test_what_does_not_fit_is_refused(folder, tmp_path):
+    recipe = build_recipe(query_recipe(folder))
+    data = open_data(recipe.data)
+    with pytest.raises(ConfigError, match=r"without data\.queries\.text"):
+        derive(recipe, replace(data, text=None))
+    one_file = query_recipe(folder)
+    del one_file["data"]["queries"]["validation"]
+    with pytest.raises(ConfigError, match="no subset 'training'"):
+        open_data(build_recipe(one_file).data)
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    (other / "text" / "qid5.npz").unlink()
+    with pytest.raises(FeatureError, match="1 queries have no features: 5"):
+        open_data(build_recipe(query_recipe(other)).data)
+    (other / "train.jsonl").write_text('{"qid": 1, "query": "a", "vid": "b", "duration": 20}\n')
+    with pytest.raises(AnnotationError, match="without answers"):
+        open_data(build_recipe(query_recipe(other)).data)
+
+
+def test_a_package_without_its_text_spec_is_refused(run, tmp_path):
+    shutil.copytree(run / "model", tmp_path / "model")
+    (tmp_path / "model" / "text.json").unlink()
+    with pytest.raises(PackageError, match="text of the queries"):
+        load_model(tmp_path / "model")

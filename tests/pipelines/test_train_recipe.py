@@ -40,6 +40,7 @@ WANTED = {
     "multithumos/temporalmaxer_i3d",
     "epic_kitchens/temporalmaxer_verb",
     "epic_kitchens/temporalmaxer_noun",
+    "qvhighlights/moment_detr",
     "utkinect/actionformer",
     "repcount_pose/actionformer",
     "playground/actionformer",
@@ -55,10 +56,12 @@ def test_the_promised_recipes_are_there():
 def test_recipe_parses_and_builds(name):
     recipe = build_recipe(read_recipe(name))
     streams = dict.fromkeys(recipe.data.features, 32)
-    config = replace(recipe.model, streams=streams, classes=("a", "b"))
+    asked = recipe.data.queries.text is not None
+    from_data = {"text_width": 32} if asked else {"classes": ("a", "b")}
+    config = replace(recipe.model, streams=streams, **from_data)
     with torch.device("meta"):
         method = METHODS.load(recipe.method)(config)
-    assert method.classes == ("a", "b")
+    assert method.classes == (() if asked else ("a", "b"))
     assert sum(parameter.numel() for parameter in method.parameters()) > 1000
 
 
