@@ -105,6 +105,9 @@ class WorkerProcess:
             raise WorkerEndedError("was ended")
         if self._process is None:
             self._start()
+            if self._closed:  # meanwhile, by another thread that saw no process to kill
+                self.end()
+                raise WorkerEndedError("was ended")
         if self._target != target:
             self.send(op="load", target=target)
             answer = self.receive(_START_S)

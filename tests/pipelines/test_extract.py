@@ -113,12 +113,17 @@ def test_help_describes_every_option(capsys):
         assert option in out
 
 
-def _start(folder, store):
-    """The command as a process that becomes slow at its first video, so that a signal finds it at work."""
+def _start(folder, store, finished):
+    """The command as a process whose network waits when so many videos are finished: a signal finds it at work."""
     slow = (
-        "import sys, time, tal.features.clips as clips\n"
+        "import sys, time, pathlib, tal.features.clips as clips\n"
         "run = clips.ClipBatcher._run\n"
-        "clips.ClipBatcher._run = lambda self, count: (time.sleep(0.02), run(self, count))[1]\n"
+        "def slow(self, count):\n"
+        "    time.sleep(0.02)\n"
+        f"    while len(list(pathlib.Path({str(store)!r}).glob('v*.json'))) >= {finished}:\n"
+        "        time.sleep(0.02)\n"
+        "    run(self, count)\n"
+        "clips.ClipBatcher._run = slow\n"
         "from tal.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
@@ -135,7 +140,7 @@ def _wait_for(store, count, process):
 @pytest.mark.parametrize("finished", [1, 3])
 def test_killed_in_the_middle_and_run_again(folder, tmp_path, capsys, finished):
     store = tmp_path / "store"
-    process = _start(folder, store)
+    process = _start(folder, store, finished)
     _wait_for(store, finished, process)
     time.sleep(0.01 * finished)
     process.kill()
@@ -153,10 +158,10 @@ def test_killed_in_the_middle_and_run_again(folder, tmp_path, capsys, finished):
 
 def test_an_interruption_keeps_what_is_done(folder, tmp_path):
     store = tmp_path / "store"
-    process = _start(folder, store)
+    process = _start(folder, store, 2)
     _wait_for(store, 2, process)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "finished work is kept" in err
     assert "Traceback" not in err

@@ -58,7 +58,7 @@ def strange_files(make_video, tmp_path):
 def test_strange_files_are_one_recorded_error_each(strange_files, make_video, tmp_path, counting):
     videos = {"good1": make_video(tmp_path / "1.mp4"), **strange_files, "good2": make_video(tmp_path / "2.mp4")}
     store = store_for(counting(), tmp_path)
-    summary = extract(videos, counting(), store, decoders=2, patience=0.5)
+    summary = extract(videos, counting(), store, decoders=2, patience=1.0)
     assert sorted(summary.done) == ["../../up.mp4", "a\nb.mp4", "good1", "good2"]
     found = failures(summary)
     assert set(found) | set(summary.done) == set(videos)
@@ -93,7 +93,7 @@ def test_a_file_that_changes_while_it_is_read_fails(make_video, tmp_path, counti
 def test_a_bad_decoder_costs_its_video_only(make_video, tmp_path, counting, bad_decoders, name, reason):
     videos = {each: make_video(tmp_path / f"{each}.mp4", frames=90) for each in ("good1", "bad", "good2")}
     backbone = counting(fps=25.0, stride_s=0.16)
-    summary = extract(videos, backbone, store_for(backbone, tmp_path), decoder=name, patience=0.3)
+    summary = extract(videos, backbone, store_for(backbone, tmp_path), decoder=name, patience=1.0)
     assert sorted(summary.done) == ["good1", "good2"]
     stage, error = failures(summary)["bad"]
     assert stage == "decode"
@@ -300,7 +300,7 @@ def test_decoding_waits_for_a_slow_network(make_video, tmp_path, counting):
     source = decoding.BackgroundDecoder([("v", path)], settings, state=lambda *_: "new", workers=1)
     try:
         first = next(iter(source))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120
         while not source._queue.full() and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(0.2)

@@ -244,7 +244,7 @@ def test_an_interruption_stops_the_threads_and_keeps_what_is_done(tmp_path, make
     def interrupted(clips):
         seen.extend(clips)
         if len(seen) > 2 * of_one_video + 2:  # In the third video the first is with the writer, who may take his time.
-            patience_s = time.monotonic() + 20
+            patience_s = time.monotonic() + 120
             while not store.ids() and time.monotonic() < patience_s:
                 time.sleep(0.01)
             raise KeyboardInterrupt

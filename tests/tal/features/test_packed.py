@@ -201,7 +201,7 @@ def test_writer_and_packer_killed_at_any_instant_lose_nothing(tmp_path, delay_s)
     workers = [context.Process(target=each, args=(folder,)) for each in (_write_on, _pack_for_ever)]
     for worker in workers:
         worker.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (folder / "packed/000001.json").exists() and time.monotonic() < deadline:
         time.sleep(0.001)
     time.sleep(delay_s)
