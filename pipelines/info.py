@@ -14,7 +14,7 @@ from tal.version import VERSION
 # Parts of extras whose own libraries may lack one of the system's, where that is not known before they are imported.
 _IMPORTED = {"mmaction2": "cv2", "onnx": "onnxruntime"}
 
-_LIBRARIES = ("torch", "torchvision", "lightning", "av", "numpy", "scipy", "open_clip_torch")
+_LIBRARIES = ("torch", "torchvision", "lightning", "av", "numpy", "scipy", "open_clip_torch", "onnx", "onnxruntime")
 
 
 def info(videos: list[Path] | None = None, *, json: str | None = None) -> int:

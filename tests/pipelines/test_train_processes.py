@@ -22,18 +22,21 @@ VIDEOS, STEPS = 4, 2
 
 @contextlib.contextmanager
 def _nothing_random():
-    """What methods draw for their losses is the same for every video, in one process or two."""
-    constant = {"rand": 0.6, "randn": 0.3, "randint": 7}
+    """What methods draw for their losses differs from place to place, but is the same for every video."""
     with contextlib.ExitStack() as stack:
-        for name, value in constant.items():
-            drawn = _constant(getattr(torch, name), value)
-            stack.enter_context(mock.patch.object(torch, name, drawn))
+        for name, highest in (("rand", 1.0), ("randn", 2.0), ("randint", 7.0)):
+            stack.enter_context(mock.patch.object(torch, name, _patterned(getattr(torch, name), highest)))
         yield
 
 
-def _constant(draw, value):
+def _patterned(draw, highest):
     def drawn(*args, **options):
-        return draw(*args, **options).fill_(value)
+        found = draw(*args, **options)
+        places = found[0].numel() if found.dim() > 1 else 1
+        pattern = torch.linspace(highest, 0.1 if found.min() >= 0 else -highest, places)
+        return found.copy_(
+            pattern.view(found[0].shape).expand_as(found) if found.dim() > 1 else pattern.expand_as(found)
+        )
 
     return drawn
 
