@@ -183,7 +183,7 @@ COMMANDS = Registry(
         "check": ("tal.pipelines.check:check", "find what is wrong with a dataset before training does"),
         "report": ("tal.pipelines.report:report", "one html page: player, timeline, metrics, worst misses"),
         "export": ("tal.pipelines.export:export", "annotations and predictions to the files of other tools"),
-        "export-model": ("tal.pipelines.export_model:export_model", "a trained network as an ONNX or torch.export file"),
+        "export-model": ("tal.pipelines.export_model:export_model", "a trained network as an ONNX or torch file"),
         "convert": ("tal.pipelines.convert:convert", "an original checkpoint to a model package"),
         "playground": ("tal.pipelines.playground:playground", "render the built-in benchmark"),
         "list": ("tal.pipelines.list:list_", "models, backbones, protocols, recipes"),
