@@ -40,8 +40,8 @@ def convert(
     Args:
         checkpoint: File of the original (epoch_034.pth.tar and the like).
         out: Folder of the model package.
-        config: The YAML file that it was trained with; what it leaves out is the original's default. Not needed where
-            the original has none, or keeps its settings in the checkpoint.
+        config: The YAML or json file that it was trained with; what it leaves out is the original's default. Not needed
+            where the original has none, or keeps its settings in the checkpoint.
         method: Whose original it is, by our name; without it the names of the weights tell.
         classes: Class names in the order of the outputs: a text file with one per line, a json list, or annotations
             in ActivityNet style with label_id; without it they are called "class 0", "class 1", ...
@@ -52,6 +52,7 @@ def convert(
         threshold: Score from which a detection is shown; the original has none.
     """
     from tal.features.foreign import layout_spec
+    from tal.features.text import tokens_spec
     from tal.methods.originals import ENTRIES, ORIGINALS, Original, find_original
     from tal.package import save_package
     from tal.registry import METHODS
@@ -80,6 +81,7 @@ def convert(
         layouts=dict.fromkeys(model.inputs.streams, layout),
         thresholds=dict.fromkeys(names, threshold),
         card=_card(original.title, checkpoint, config, which, described.outputs, model.inputs.train_snippets),
+        text=None if model.inputs.text is None else tokens_spec(model.inputs.text),
     )
     _LOG.info("%s: %s, %s of %s, %d classes", out, original.title, which, checkpoint.name, len(names))
 
@@ -152,7 +154,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        read = json.loads if path.suffix == ".json" else yaml.safe_load
+        values = read(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", expected="the YAML file of the original code") from error
     if not isinstance(values, dict):
@@ -173,9 +176,10 @@ def _layout(
 
 def _card(title: str, checkpoint: Path, config: Path | None, which: str, outputs: int, snippets: int) -> str:
     settings = "its own settings" if config is None else f"the settings of `{config.name}`"
+    told = f"{outputs} outputs," if outputs else "moments that answer queries,"
     return (
         f"# {checkpoint.stem}\n\n"
-        f"{title}, converted from `{checkpoint.name}` ({which}) with {settings}: {outputs} outputs, training windows "
-        f"of {snippets} snippets.\n\n"
+        f"{title}, converted from `{checkpoint.name}` ({which}) with {settings}: {told} "
+        f"training windows of {snippets} snippets.\n\n"
         "Data, licence and metric: as published with the checkpoint. The score thresholds were not chosen on data.\n"
     )

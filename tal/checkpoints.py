@@ -1,6 +1,7 @@
 """Reading files of weights that others made: tensors and plain values, never code."""
 
 import pickle
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from tal.errors import PackageError
 
 def read_checkpoint(path: Path) -> Any:
     """What a .safetensors file, or one that `torch.save` wrote, holds; on the CPU.
+
+    Options as argparse keeps them, which some checkpoints hold beside the weights, become a mapping.
 
     Raises:
         PackageError: no such file, a damaged one, or objects other than tensors and plain values in it.
@@ -22,7 +25,11 @@ def read_checkpoint(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([Namespace]):  # a bag of names without code of its own
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(found, dict):
+            return found
+        return {name: vars(value) if isinstance(value, Namespace) else value for name, value in found.items()}
     except (
         pickle.UnpicklingError,
         RuntimeError,

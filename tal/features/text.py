@@ -96,8 +96,12 @@ class TextFolder:
         if first is None:
             raise FeatureError(f"{self.folder} holds no text features", expected="a npz or npy file per query")
         tokens, _ = _read(first, self.key)
-        told = {"prefix": self.prefix, "key": self.key}
-        return FeatureSpec(backbone="text tokens", width=tokens.shape[1], transform=told)
+        return tokens_spec(tokens.shape[1], prefix=self.prefix, key=self.key)
+
+
+def tokens_spec(width: int, *, prefix: str = "qid", key: str = TOKENS) -> FeatureSpec:
+    """The spec of token features that others made, of which only this is known."""
+    return FeatureSpec(backbone="text tokens", width=width, transform={"prefix": prefix, "key": key})
 
 
 def text_stem(query: Query, prefix: str = "qid") -> str:
