@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from tal.pipelines.packaged import dataset_cards, recipe_names, recipe_text
+from tal.pipelines.packaged import dataset_cards, recipe_about, recipe_names
 
 Kind = Literal["models", "backbones", "protocols", "datasets", "recipes", "commands"]
 
@@ -23,7 +23,7 @@ def list_(kind: Kind | None = None, *, json: str | None = None) -> None:
     tables = {"models": METHODS, "backbones": BACKBONES, "protocols": PROTOCOLS, "commands": COMMANDS}
     rows = {name: [(key, entry.about) for key, entry in table.items()] for name, table in tables.items()}
     rows["datasets"] = [(name, f"{title}: {about}") for name, (title, about) in dataset_cards().items()]
-    rows["recipes"] = [(name, recipe_text(name).partition("\n")[0].lstrip("# ")) for name in recipe_names()]
+    rows["recipes"] = [(name, recipe_about(name)) for name in recipe_names()]
     chosen = [kind] if kind else ["models", "backbones", "protocols", "datasets", "recipes"]
     if json is not None:
         _write(json, {name: _facts(name, rows[name]) for name in chosen})

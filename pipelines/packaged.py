@@ -16,8 +16,18 @@ def recipe_names() -> list[str]:
 
 
 def recipe_text(name: str) -> str:
-    """A recipe's YAML; the first line is a comment that says what it is."""
+    """A recipe's YAML; its first paragraph is a comment that says what it is."""
     return files("tal.configs").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def recipe_about(name: str) -> str:
+    """What a recipe is: the first sentence of its comment."""
+    lines = []
+    for line in recipe_text(name).splitlines():
+        if not line.removeprefix("#").strip() or not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").strip())
+    return " ".join(lines).partition(". ")[0].removesuffix(".")
 
 
 def dataset_cards() -> dict[str, tuple[str, str]]:
