@@ -56,11 +56,12 @@ def test_learns_localizes_and_is_scored_by_recall(data_folder, tmp_path, slides,
     words += ["--features", str(data_folder / "features"), "--out", str(tmp_path / "out")]
     assert main(words) == 0
     predictions = next((tmp_path / "out").glob("*.json"))
-    capsys.readouterr()
-    words = ["evaluate", "proposals", "--annotations", str(data_folder / "annotations.json")]
-    assert main([*words, "--predictions", str(predictions), "--subset", "validation", "--json", "-"]) == 0
-    scored = json.loads(capsys.readouterr().out)["metrics"]
-    assert scored["AR@5"] == pytest.approx(trained.metrics["AR@5"], abs=1e-6)
+    for protocol in ("proposals", "activitynet-proposals"):
+        capsys.readouterr()
+        words = ["evaluate", protocol, "--annotations", str(data_folder / "annotations.json")]
+        assert main([*words, "--predictions", str(predictions), "--subset", "validation", "--json", "-"]) == 0
+        scored = json.loads(capsys.readouterr().out)["metrics"]
+        assert scored["AR@5"] == pytest.approx(trained.metrics["AR@5"], abs=1e-6)
 
 
 def test_all_windows_with_an_instance_are_trained_on(data_folder):

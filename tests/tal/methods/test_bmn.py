@@ -153,6 +153,20 @@ def test_windows_without_instances_give_finite_losses_and_gradients(model, confi
     assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
+def test_places_without_a_segment_are_in_no_loss(config):
+    torch.manual_seed(0)
+    model, batch = Bmn(config), batch_of(config)
+    outputs = model(batch)
+    maps = {name: getattr(outputs, name).detach().requires_grad_() for name in ("regression", "classification")}
+    model.loss(replace(outputs, **maps), batch)["loss"].backward()
+    outside = torch.ones(maps["regression"][0].numel(), dtype=torch.bool)
+    outside[model.segments.place] = False
+    assert outside.any()
+    for each in maps.values():
+        assert not each.grad.flatten(1)[:, outside].any()
+        assert each.grad.flatten(1)[:, ~outside].any()
+
+
 def test_bands_are_drawn_in_balance_and_by_the_seed():
     wanted = torch.rand(4, 5000, generator=torch.Generator().manual_seed(2)) ** 2
     wanted[0, :50] = 0
