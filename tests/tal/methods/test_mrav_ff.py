@@ -212,10 +212,11 @@ def test_sound_is_brought_to_the_pictures_times():
     np.testing.assert_allclose(aligned.features[:, 0], times, atol=1e-5)
 
 
-def _trained(model, steps, seeds, *, lr):
+def _trained(model, steps, *, lr):
+    """Each step sees four other videos: they are too many to be learnt by heart."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr)
-    batch = _batch(model, seeds, audible=(True,) * len(seeds))
-    for _ in range(steps):
+    for step in range(steps):
+        batch = _batch(model, range(1000 + 4 * step, 1004 + 4 * step), audible=(True,) * 4)
         losses = model.loss(model(batch), batch)
         optimiser.zero_grad()
         losses["loss"].backward()
@@ -240,13 +241,12 @@ def _right(model, seeds):
 
 @pytest.mark.parametrize(
     ("host", "steps", "lr"),
-    [("actionformer", 40, 4e-3), pytest.param("tridet", 80, 8e-3, marks=pytest.mark.full)],
+    [("actionformer", 40, 4e-3), pytest.param("tridet", 60, 4e-3, marks=pytest.mark.full)],
 )
 def test_what_is_only_audible_is_learnt_by_hearing_alone(host, steps, lr):
-    train, unseen = tuple(range(8)), range(100, 120)
-    settings = {"width": 32, "drop_path": 0.0}
-    hears = _trained(_hearing(host, audio_dropout=0.2, **settings), steps, train, lr=lr)
-    deaf = _trained(_host(host, **settings), steps, train, lr=lr)
+    unseen, settings = range(100, 120), {"width": 32, "drop_path": 0.0}
+    hears = _trained(_hearing(host, audio_dropout=0.2, **settings), steps, lr=lr)
+    deaf = _trained(_host(host, **settings), steps, lr=lr)
     assert _right(hears, unseen) > 0.9
     assert _right(deaf, unseen) < 0.75
 
