@@ -52,6 +52,14 @@ def connected(address: str | None) -> Iterator[ModuleType]:
             ray.init(address, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise _unreachable(str(address), str(error).splitlines()[0]) from error
+    except Exception as error:
+        if "timed out during startup" not in str(error):  # Ray has no kind of error for it
+            raise
+        raise TalError(
+            "Ray did not start within the thirty seconds that it allows itself",
+            cause="this machine is too busy",
+            todo="run it again when less runs beside, or leave --engine out",
+        ) from error
     try:
         yield ray
     finally:

@@ -96,13 +96,54 @@ def kill_when_begun(cluster, folder, killed):
     cluster.remove_node(cluster.nodes.pop(), allow_graceful=False)
 
 
+def local_run(videos, folder):
+    """What the local engine gives with one thread, as a network on a node of one core has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    summary = extract(videos, load_backbone("tiny"), stores_in(folder), batch_clips=BATCH_CLIPS)
+    torch.set_num_threads(threads)
+    return summary
+
+
+def begin_ray():
+    """One node of one core. Ray gives it thirty seconds to start, whatever else this machine does."""
+    try:
+        ray.init("local", num_cpus=1, include_dashboard=False, logging_level="ERROR", object_store_memory=100_000_000)
+    except Exception as error:
+        ray.shutdown()
+        if "timed out during startup" not in str(error):
+            raise
+        pytest.skip("Ray's node did not start within the thirty seconds that Ray allows: too much runs beside")
+
+
+def test_the_bytes_are_the_local_engines(videos, tmp_path, monkeypatch):
+    """On one core of this machine; what happens when nodes are lost is for the full tests."""
+    from tal.features.cluster import extract_on_cluster
+
+    for name, value in _QUIET.items():
+        monkeypatch.setenv(name, value)
+    some = {name: videos[name] for name in ("v0", "v3", "broken")}
+    local = local_run(some, tmp_path / "local")
+    begun = not ray.is_initialized()
+    if begun:
+        begin_ray()
+    try:
+        stores, settings = stores_in(tmp_path / "ray"), {"network_actors": 1, "decoders": 1}
+        tiny = partial(load_backbone, "tiny")
+        summary = extract_on_cluster(some, tiny, stores, batch_clips=BATCH_CLIPS, **settings)
+    finally:
+        if begun:
+            ray.shutdown()
+    assert sorted(summary.done) == sorted(local.done) == ["v0", "v3"]
+    assert [failure.video for failure in summary.failed] == ["broken"]
+    assert_same_bytes(tmp_path / "local", tmp_path / "ray")
+
+
+@pytest.mark.full
 def test_a_node_is_killed_and_the_bytes_are_the_local_engines(cluster, videos, tmp_path, caplog):
     from tal.features.cluster import extract_on_cluster
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as a network on a node of one core has
-    local = extract(videos, load_backbone("tiny"), stores_in(tmp_path / "local"), batch_clips=BATCH_CLIPS)
-    torch.set_num_threads(threads)
+    local = local_run(videos, tmp_path / "local")
     assert (len(local.done), len(local.failed)) == (12, 1)
 
     killed = []
