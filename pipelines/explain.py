@@ -65,11 +65,12 @@ def _short(value: Any) -> str:
 def _facts(data: TrainingData, derived: Derived) -> list[str]:
     """What was found in the data, and what follows for the pyramid."""
     config, lengths = derived.config, derived.lengths or Lengths.of(data.train)
+    videos, instances = ("videos", "instance") if data.text is None else ("queries", "moment")
     lines = [
-        f"data: {len(data.train)} training and {len(data.validation)} validation videos, "
-        f"{len(lengths.instances)} training instances",
+        f"data: {len(data.train)} training and {len(data.validation)} validation {videos}, "
+        f"{len(lengths.instances)} training {instances}s",
         f"  snippets per training video: {_spread(lengths.videos)}",
-        f"  snippets per instance: {_spread(lengths.instances)}",
+        f"  snippets per {instances}: {_spread(lengths.instances)}",
     ]
     ranges = getattr(config, "ranges", None)
     if ranges is not None and len(lengths.instances):

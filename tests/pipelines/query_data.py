@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 CLIP_S, CONCEPTS = 2.0, 3
+LAYOUT = {"stride_frames": 2, "window_frames": 2, "fps": 1}
 WIDTHS = {"slow": 6, "clip": 5}
 
 
@@ -54,13 +55,14 @@ def query_recipe(folder, method="moment_detr", model=None, **trainer):
         "input_dropout": 0.0,
         "dropout": 0.0,
     }
-    layout = {"stride_frames": 2, "window_frames": 2, "fps": 1, "key": "features"}
     return {
         "method": method,
         "model": {**small, **(model or {})},
         "data": {
             "annotations": str(folder / "train.jsonl"),
-            "features": {name: {"folder": str(folder / name), "layout": layout} for name in WIDTHS},
+            "features": {
+                name: {"folder": str(folder / name), "layout": {**LAYOUT, "key": "features"}} for name in WIDTHS
+            },
             "queries": {"text": str(folder / "text"), "validation": str(folder / "validation.jsonl")},
             "protocol": "qvhighlights",
         },

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from tal.annotations.moment_results import Query
 from tal.annotations.records import Moment
 from tal.cli import main
 from tal.errors import AnnotationError, ConfigError, FeatureError, PackageError
 from tal.evaluation import evaluate
+from tal.features.text import write_tokens
 from tal.methods.batching import collate
 from tal.package import load_model
 from tal.pipelines.train import kept_weights, train
@@ -21,7 +23,7 @@ from tal.pipelines.train_recipe import build_recipe
 from tal.pipelines.train_samples import open_data
 from tal.timeline import SnippetGrid
 
-from .query_data import WIDTHS, query_recipe, write_queries
+from .query_data import LAYOUT, WIDTHS, query_recipe, write_queries
 
 
 @pytest.fixture(scope="module")
@@ -212,3 +214,63 @@ def test_a_package_without_its_text_spec_is_refused(run, tmp_path):
     (tmp_path / "model" / "text.json").unlink()
     with pytest.raises(PackageError, match="text of the queries"):
         load_model(tmp_path / "model")
+
+
+VIDEOS = ("s13-d21", "AB12C", "v_a1")
+SENTENCES = (("somebody opens a door", 4.0, 12.0), ("somebody laughs.", 10.0, 18.0))
+
+
+def _tacos(rows):
+    return {
+        video: {
+            "timestamps": [[start * 10, end * 10] for _, start, end in SENTENCES],
+            "sentences": [text for text, _, _ in SENTENCES],
+            "fps": 10.0,
+            "num_frames": 260,
+        }
+        for video in rows
+    }
+
+
+def _captions(rows):
+    times = [[start, end] for _, start, end in SENTENCES]
+    sentences = [text for text, _, _ in SENTENCES]
+    return {video: {"duration": 26.0, "timestamps": times, "sentences": sentences} for video in rows}
+
+
+def _charades(rows):
+    return "".join(f"{video} {start} {end}##{text}\n" for video in rows for text, start, end in SENTENCES)
+
+
+@pytest.mark.parametrize(
+    ("write", "name", "protocol"),
+    [
+        (_tacos, "train.json", "tacos"),
+        (_captions, "train.json", "activitynet-captions"),
+        (_charades, "train.txt", "charades-sta"),
+    ],
+    ids=["TACoS", "ActivityNet Captions", "Charades-STA"],
+)
+def test_queries_of_other_sets(write, name, protocol, tmp_path):
+    """Sentences without ids, moments without saliency, videos whose duration only their features tell."""
+    rng = np.random.default_rng(0)
+    for part in ("slow", "text"):
+        (tmp_path / part).mkdir()
+    content = write(VIDEOS)
+    content = content if isinstance(content, str) else json.dumps(content)
+    for split in ("train", "validation"):
+        (tmp_path / name.replace("train", split)).write_text(content)
+    for video in VIDEOS:
+        np.save(tmp_path / "slow" / f"{video}.npy", rng.normal(0, 1, (13, 6)).astype(np.float32))
+    for text, _, _ in SENTENCES:
+        write_tokens(tmp_path / "text", Query(text=text), rng.normal(0, 1, (4, 8)).astype(np.float32))
+    options = {"limit_s": None, "resize": write is _captions}
+    values = query_recipe(tmp_path, model=options, max_epochs=1, validate_every=1)
+    values["data"] |= {"annotations": str(tmp_path / name), "protocol": protocol}
+    values["data"]["queries"]["validation"] = str(tmp_path / name.replace("train", "validation"))
+    values["data"]["features"] = {"slow": {"folder": str(tmp_path / "slow"), "layout": LAYOUT}}
+    values["optim"]["batch_size"] = 4
+    trained = train(build_recipe(values), tmp_path / "run")
+    assert {"R1@0.50", "mAP"} <= set(trained.metrics)
+    assert len(trained.detections) == 6
+    assert all((each.end_s <= 26).all() for each in trained.detections.values())
