@@ -16,13 +16,12 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted(
 def _commands():
     for path in DOCUMENTS:
         for block in re.findall(r"```(?:bash)?\n(.*?)```", path.read_text(), flags=re.DOTALL):
-            for line in block.splitlines():
+            for line in block.replace("\\\n", " ").splitlines():
                 if line.startswith("tal "):
                     yield pytest.param(shlex.split(line, comments=True)[1:], id=f"{path.name}: {line[:70]}")
     for path in sorted((ROOT / "configs").rglob("*.yaml")):
-        for line in re.findall(
-            r"^# +(tal (?:train|explain|extract|playground) .*)$", path.read_text(), flags=re.MULTILINE
-        ):
+        text = re.sub(r"\\\n#", "", path.read_text())
+        for line in re.findall(r"^# +(tal (?:train|explain|extract|playground) .*)$", text, flags=re.MULTILINE):
             yield pytest.param(shlex.split(line)[1:], id=f"{path.parent.name}/{path.name}: {line[:70]}")
 
 
