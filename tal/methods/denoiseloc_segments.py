@@ -34,7 +34,6 @@ from tal.segments import Segments
 _CENTRE = 0.5
 """Of a snippet's cell: the fraction f of a window of n snippets stands at f * n - 0.5 among its snippets' centres."""
 
-_NEVER = -1e6
 _TINY = 1e-8
 
 
@@ -158,9 +157,7 @@ class DenoiseSegments(Method):
         outputs = len(c.classes) + (c.label_loss == "softmax")
         shape = HeadShape(width=c.width, outputs=outputs, heads=c.heads, hidden=c.hidden, dropout=c.dropout)
         self.refine = SpanRefiner(c.refinement, shape, layers=c.decoder_layers, queries=c.queries)
-        with torch.no_grad():
-            for head in self.refine.layers:
-                head.logits.bias[[c.classes.index(name) for name in c.empty_classes]] = _NEVER  # type: ignore[index,union-attr]
+        self.refine.hush([c.classes.index(name) for name in c.empty_classes])
 
     @property
     def inputs(self) -> Inputs:

@@ -5,6 +5,7 @@ of Sparse R-CNN (Sun et al. 2021) and DiffusionDet (Chen et al. 2023) in one dim
 """
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,7 @@ CLASS_LAYERS, SPAN_LAYERS = 1, 3
 _CENTRE_SCALE = 2.0
 _LARGEST_GROWTH = math.log(1e5 / 16)
 _CLASS_BIAS = -math.log(99)  # a probability of 1 % where classes are independent
+_NEVER = -1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,8 +194,17 @@ class SpanRefiner(nn.Module):
         self.proposals = nn.Parameter(torch.randn(queries, shape.width))
         self.layers = nn.ModuleList(RefinementHead(shape, how) for _ in range(layers))
         xavier(self.layers)
-        for layer in self.layers:
-            nn.init.constant_(layer.logits.bias, _CLASS_BIAS)  # type: ignore[union-attr,arg-type]
+        for layer in self._heads():
+            nn.init.constant_(layer.logits.bias, _CLASS_BIAS)
+
+    def hush(self, outputs: Sequence[int]) -> None:
+        """Let class logits begin so low that their probability is zero."""
+        with torch.no_grad():
+            for layer in self._heads():
+                layer.logits.bias[list(outputs)] = _NEVER
+
+    def _heads(self) -> Iterator[RefinementHead]:
+        return (layer for layer in self.layers if isinstance(layer, RefinementHead))
 
     def forward(
         self,
