@@ -79,9 +79,9 @@ def match_spans(logits: Tensor, spans: Tensor, targets: Sequence[Tensor], weight
         targets: Per video (N, 2) centre and width.
         weights: Of the cost's parts.
     """
-    foreground = logits.softmax(-1)[..., FOREGROUND]  # (B, Q)
+    foreground = logits.float().softmax(-1)[..., FOREGROUND]  # (B, Q)
     costs = []
-    for probability, predicted, wanted in zip(foreground, spans, targets, strict=True):
+    for probability, predicted, wanted in zip(foreground, spans.float(), targets, strict=True):
         distance = torch.cdist(predicted, wanted.to(predicted), p=1)
         overlap = generalized_tiou(to_ends(predicted)[:, None], to_ends(wanted))
         costs.append(weights.span * distance - weights.giou * overlap - weights.label * probability[:, None])
@@ -98,7 +98,7 @@ def match_bins(logits: Tensor, bins: Tensor, targets: Sequence[Tensor], weights:
         targets: Per video (N, 2) int64, first and last clip.
         weights: Of the cost's parts; there is no overlap in it.
     """
-    foreground, chances = logits.softmax(-1)[..., FOREGROUND], bins.softmax(-1)
+    foreground, chances = logits.float().softmax(-1)[..., FOREGROUND], bins.float().softmax(-1)
     costs = []
     for probability, chance, wanted in zip(foreground, chances, targets, strict=True):
         hit = chance[:, 0, wanted[:, 0]] + chance[:, 1, wanted[:, 1]]  # (Q, N)

@@ -274,3 +274,24 @@ def test_queries_of_other_sets(write, name, protocol, tmp_path):
     assert {"R1@0.50", "mAP"} <= set(trained.metrics)
     assert len(trained.detections) == 6
     assert all((each.end_s <= 26).all() for each in trained.detections.values())
+
+
+def test_text_features_are_made_where_none_are_given(tmp_path):
+    folder = write_queries(tmp_path / "data", train=8, validation=2)
+    shutil.rmtree(folder / "text")
+    files = [str(folder / "train.jsonl"), str(folder / "validation.jsonl")]
+    tower = ["--backbone", "open_clip:ViT-S-32", "--weights", "random", "--out", str(folder / "text")]
+    assert main(["extract", "--text", *files, *tower]) == 0
+    recipe = query_recipe(folder, max_epochs=1, validate_every=0, precision="bf16")
+    train(build_recipe(recipe), tmp_path)
+    for name, words in (("stored", ["--text", folder / "text"]), ("made", [])):
+        assert _answer(folder, tmp_path, tmp_path / name, "--queries", files[1], "--no-report", *words) == 0
+    stored, made = (tmp_path / name / "predictions.jsonl" for name in ("stored", "made"))
+    for first, second in zip(stored.open(), made.open(), strict=True):
+        a, b = json.loads(first), json.loads(second)
+        assert a["qid"] == b["qid"]
+        np.testing.assert_allclose(a["pred_relevant_windows"], b["pred_relevant_windows"], atol=1e-3)
+        np.testing.assert_allclose(a["pred_saliency_scores"], b["pred_saliency_scores"], atol=1e-3)
+    with np.load(folder / "text" / "qid8.npz") as file:
+        np.savez(folder / "text" / "qid8.npz", last_hidden_state=file["last_hidden_state"], text=np.array("other"))
+    assert _answer(folder, tmp_path, tmp_path / "other", "--queries", files[1], "--text", folder / "text") == 1
