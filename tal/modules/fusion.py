@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tal.modules.inputs import ConvStack, Standardize
 from tal.modules.masked import ChannelNorm, MaskedConv, Pointwise
+from tal.ops.exporting import max_pool
 from tal.ops.local_attention import local_attention
 
 GateKind = Literal["channel", "time", "scalar", "closed"]
@@ -123,7 +124,7 @@ class AudioStep(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, coarser: Tensor) -> Tensor:
         """(B, C, T), its mask (B, 1, T), and the next level's (B, 1, T') -> (B, C, T')."""
-        x = F.max_pool1d(x.masked_fill(~mask, float("-inf")), 3, 2, 1).masked_fill(~coarser, 0.0)
+        x = max_pool(x.masked_fill(~mask, float("-inf")), 3, 2, 1).masked_fill(~coarser, 0.0)
         return x + self.linear(F.relu(self.norm(self.conv(x, coarser)))) * coarser
 
 
