@@ -3,11 +3,13 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tal.annotations import read_annotations
 from tal.annotations.moment_results import Query
 from tal.annotations.records import Moment
 from tal.cli import main
@@ -295,3 +297,23 @@ def test_text_features_are_made_where_none_are_given(tmp_path):
     with np.load(folder / "text" / "qid8.npz") as file:
         np.savez(folder / "text" / "qid8.npz", last_hidden_state=file["last_hidden_state"], text=np.array("other"))
     assert _answer(folder, tmp_path, tmp_path / "other", "--queries", files[1], "--text", folder / "text") == 1
+
+
+REAL = Path(__file__).parents[3] / "shared/cases/moments/qvhighlights_val.jsonl"
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the cases are not beside the checkout")
+def test_saliency_pairs_of_all_validation_queries():
+    rng = np.random.default_rng(0)
+    annotations = read_annotations(REAL)
+    moments = [(record.duration_s, moment) for record in annotations.videos.values() for moment in record.moments]
+    assert len(moments) == 1550
+    for duration_s, moment in moments:
+        grid = SnippetGrid(stride_s=2.0, window_s=2.0, count=min(round(duration_s / 2), 75))
+        (best, easy), (worst, other) = saliency_pairs(moment, grid, 2.0, rng)
+        scores = map(sum, moment.saliency)
+        total = {min(clip, grid.count - 1): score for clip, score in zip(moment.clips, scores, strict=True)}
+        assert total[best] == max(total.values())
+        assert total[worst] == min(total.values())
+        assert easy in total
+        assert (other not in total) == (len(total) < grid.count)
