@@ -8,7 +8,7 @@ The pyramid, its targets and its heads are ActionFormer's (Zhang, Wu, Li 2022). 
   then one block per level after max pooling (TemporalMaxer, Tang et al. 2023).
 - Two more answers are learnt beside the points': which classes are under way at every snippet, and which occur in the
   window at all. The second one's features are added to every snippet. When detections are scored, a point's
-  probability is multiplied by powers of both: the mean over the segment's snippets, and the window's.
+  probability can be multiplied by powers of both: the mean over the segment's snippets, and the window's.
 - Several networks of this kind, of different initial weights, learn side by side; their probabilities and offsets are
   averaged point by point (deep ensembles, Lakshminarayanan et al. 2017).
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from tal.methods.base import Batch, Inputs, Method
 from tal.methods.pyramid import PyramidMethod, PyramidOutputs
 from tal.methods.pyramid_config import PyramidConfig, require
+from tal.modules.attention import TransformerBlock
 from tal.modules.dilated import DilatedBlock, pooled
 from tal.modules.heads import RegressionHead
 from tal.modules.masked import MaskedConv, MaxPoolSkip, downsample_mask
@@ -47,7 +48,9 @@ class TalConfig(PyramidConfig):
     Args:
         members: Networks that are averaged.
         motion: Differences between the snippets d later and d earlier go beside the features, for each of these d.
-        dilations: Of the blocks at full rate.
+        encoder: "dilated" convolutions, or ActionFormer's "attention", with two blocks at full rate.
+        dilations: Of the dilated blocks at full rate.
+        window, heads, drop_path: Of attention: snippets that a query sees, odd; heads; share of dropped paths.
         dropout: In all blocks.
         frame_weight: Of the loss of the classes under way at every snippet; 0: not learnt.
         window_weight: Of the loss of the classes that occur in the window; 0: not learnt.
@@ -56,11 +59,15 @@ class TalConfig(PyramidConfig):
 
     members: int = 3
     motion: tuple[int, ...] = (1, 4)
+    encoder: Literal["dilated", "attention"] = "dilated"
     dilations: tuple[int, ...] = (1, 2, 4, 8, 16)
+    window: int = 19
+    heads: int = 4
+    drop_path: float = 0.1
     dropout: float = 0.1
     frame_weight: float = 1.0
     window_weight: float = 0.3
-    frame_power: float = 0.5
+    frame_power: float = 0.0
     window_power: float = 0.5
 
     def __post_init__(self) -> None:
@@ -114,9 +121,16 @@ class TalMember(PyramidMethod):
         c = self.config
         if c.motion:
             self.embed_motion = MaskedConv(self.streams.width * len(c.motion), c.width, 3, bias=False)
-        self.stem = nn.ModuleList(DilatedBlock(c.width, dilation=d, dropout=c.dropout) for d in c.dilations)
         self.skip = MaxPoolSkip(2)
-        self.branch = nn.ModuleList(DilatedBlock(c.width, dropout=c.dropout) for _ in range(c.branch_layers))
+        if c.encoder == "dilated":
+            self.stem = nn.ModuleList(DilatedBlock(c.width, dilation=d, dropout=c.dropout) for d in c.dilations)
+            self.branch = nn.ModuleList(DilatedBlock(c.width, dropout=c.dropout) for _ in range(c.branch_layers))
+        else:
+            shape: dict[str, Any] = {"window": c.window, "dropout": c.dropout, "drop_path": c.drop_path}
+            self.stem = nn.ModuleList(TransformerBlock(c.width, c.heads, stride=1, **shape) for _ in range(2))
+            self.branch = nn.ModuleList(
+                TransformerBlock(c.width, c.heads, stride=2, **shape) for _ in range(c.branch_layers)
+            )
         if c.frame_weight:
             self.frame_logits = MaskedConv(c.width, self.outputs, 1)
         if c.window_weight:
@@ -161,7 +175,7 @@ class TalMember(PyramidMethod):
         levels, masks = [x], [mask]
         for block in self.branch:
             mask = downsample_mask(mask, 2)
-            x = block(self.skip(x, mask), mask)
+            x = block(self.skip(x, mask) if self.config.encoder == "dilated" else x, mask)
             levels.append(x)
             masks.append(mask)
         return levels, masks

@@ -35,7 +35,8 @@ class NmsConfig:
         max_segments: Kept per video (and at most per class).
         per_class: Classes do not suppress each other.
         voting_tiou: Each kept segment becomes the mean of all that overlap it by this or more; only where classes
-            suppress each other. 0 for no voting.
+            suppress each other, unless `class_voting`. 0 for no voting.
+        class_voting: Where classes do not suppress each other, the segments of each vote among themselves. Ours.
         voting_weight: Of each in that mean: "score_tiou" is score times tIoU, "score" its score alone, as TriDet's
             code has it.
     """
@@ -48,6 +49,7 @@ class NmsConfig:
     max_segments: int = 200
     per_class: bool = True
     voting_tiou: float = 0.7
+    class_voting: bool = False
     voting_weight: Literal["score_tiou", "score"] = "score_tiou"
 
     def __post_init__(self) -> None:
@@ -211,9 +213,18 @@ def suppress(candidates: Segments, config: NmsConfig) -> Segments:
         )
     rows, scores = rows[: config.max_segments], scores[: config.max_segments]
     kept = replace(candidates[rows], score=scores)
-    if config.per_class or config.voting_tiou == 0:
+    if config.voting_tiou == 0 or (config.per_class and not config.class_voting):
         return kept
-    start_s, end_s = vote(*columns, kept=rows, tiou=config.voting_tiou, weight=config.voting_weight)
+    start_s, end_s = kept.start_s.copy(), kept.end_s.copy()
+    group = candidates.label if config.per_class else np.zeros(len(candidates), np.int64)
+    for each in np.unique(group[rows]):
+        voters, refined = np.flatnonzero(group == each), np.flatnonzero(group[rows] == each)
+        start_s[refined], end_s[refined] = vote(
+            *(column[voters] for column in columns),
+            kept=np.searchsorted(voters, rows[refined]),
+            tiou=config.voting_tiou,
+            weight=config.voting_weight,
+        )
     return replace(kept, start_s=start_s, end_s=end_s)
 
 

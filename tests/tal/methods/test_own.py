@@ -23,6 +23,7 @@ SMALL = TalConfig(
     motion=(1, 2),
     dilations=(1, 2),
     dropout=0.0,
+    frame_power=0.5,
 )
 BARE = {"motion": (), "frame_weight": 0, "window_weight": 0, "frame_power": 0, "window_power": 0, "members": 1}
 

@@ -324,3 +324,24 @@ def test_only_what_overlaps_by_more_than_the_width_asks_decays(seed, kernels):
     assert found.extra["row"].tolist() == [row for row, _ in expected]
     np.testing.assert_allclose(found.score, [value for _, value in expected], rtol=1e-9)
     assert not np.allclose(suppress(segments, replace(config, near_tiou=None)).score, found.score)
+
+
+def test_classes_that_do_not_suppress_each_other_may_vote_each_for_itself():
+    rng = np.random.default_rng(3)
+    start_s = rng.uniform(0, 20, 120)
+    both = Segments(
+        start_s=start_s,
+        end_s=start_s + rng.uniform(1, 6, 120),
+        score=rng.uniform(0.01, 1, 120),
+        label=rng.integers(0, 2, 120),
+        classes=("run", "jump"),
+    )
+    settings = {"voting_tiou": 0.5, "min_score": 0.0}
+    found = suppress(both, NmsConfig(class_voting=True, **settings))
+    plain = suppress(both, NmsConfig(**settings))
+    np.testing.assert_array_equal(found.score, plain.score)
+    assert not np.allclose(found.start_s, plain.start_s)
+    for label in (0, 1):
+        alone = suppress(both[both.label == label], NmsConfig(per_class=False, **settings))
+        np.testing.assert_allclose(found[found.label == label].start_s, alone.start_s)
+        np.testing.assert_allclose(found[found.label == label].end_s, alone.end_s)
