@@ -4,10 +4,10 @@
 
 Features are (T, 2048) float32 files, 7.5 snippets per second, of lengths that spread as THUMOS14's do (20 s to half an
 hour, the median about three minutes); a few distinct files, linked under all names, so that they come from the page
-cache. The network is the method's recipe for THUMOS14 with a small width and random weights: the prior
-probability of every point is over the threshold, so that suppression has more to do than in earnest. Parts are told in processor time of all threads,
-which other work on the machine disturbs less. Bars: 200 videos under 60 s on two cores,
-memory flat, suppression never the largest share.
+cache. The network is the method's recipe for THUMOS14 with a small width and random weights: the prior probability of
+every point is over the threshold, so that suppression has more to do than in earnest. Parts are told in processor time
+of all threads, which other work on the machine disturbs less. Bars: 200 videos under 60 s on two cores, memory flat,
+suppression never the largest share.
 """
 
 import argparse
