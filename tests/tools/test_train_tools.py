@@ -1,17 +1,21 @@
 """The maintainers' training tools: folds that keep groups together, and a baseline that computes the same attention."""
 
+import contextlib
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from tal.errors import TalError
+from tal.methods.tridet import TriDet, TriDetConfig
 from tal.ops.local_attention import local_attention
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
-from bench_train import chunked_attention
+from bench_localize import Clock
+from bench_train import as_the_original, chunked_attention, make_step
 from cross_validate import fold_indices
 
 IDS = [f"s{person:02}_e{take:02}" for person in range(5) for take in range(2)]
@@ -41,3 +45,37 @@ def test_baseline_attention_is_the_same_attention(window, length):
     mask[1, :, length - 5 :] = False
     ours = local_attention(query, key, value, mask, window=window) * mask[..., None]
     torch.testing.assert_close(chunked_attention(query, key, value, mask, window=window), ours, atol=1e-5, rtol=1e-5)
+
+
+def test_baseline_of_tridet_is_the_same_step():
+    config = TriDetConfig(
+        streams={"a": 6},
+        classes=("run", "jump"),
+        width=16,
+        train_snippets=512,
+        branch_layers=3,
+        init_std=0.1,
+        drop_path=0.0,
+    )
+    losses = []
+    for original in (False, True):
+        torch.manual_seed(0)
+        step = make_step(TriDet(config).train(), 512, 1, "cpu")
+        torch.manual_seed(0)
+        with as_the_original() if original else contextlib.nullcontext():
+            losses.append([step(), step()])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert losses[0][0] != losses[0][1]
+
+
+def test_clock_tells_a_parts_own_time():
+    clock = Clock()
+
+    def burn(seconds):
+        began = time.process_time()
+        while time.process_time() - began < seconds:
+            pass
+
+    inner = clock.timed("inner", lambda: burn(0.04))
+    clock.timed("outer", lambda: (inner(), burn(0.01)))()
+    assert clock.seconds["inner"] > clock.seconds["outer"] > 0.009
