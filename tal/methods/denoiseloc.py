@@ -48,6 +48,8 @@ class DenoiseLocConfig(MomentConfig):
 class DenoiseLoc(MomentMethod):
     """Encoder and refinement heads.
 
+    The initial weights are drawn as the original's, but for the encoder's layers, which begin as copies of one there.
+
     Args:
         config: With `streams` and `text_width`.
     """
