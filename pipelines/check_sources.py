@@ -69,11 +69,12 @@ def _of_recipe(text: str, name: str) -> Source:
         raise ConfigError(f"{name}: no annotations in its data section", expected="a recipe, as tal train takes it")
     train = tuple(data.get("train_subsets") or ("training",))
     validation = data.get("validation_subsets")
+    subsets = (*train, *(("validation",) if validation is None else validation))
     return Source(
         annotations=Path(data["annotations"]),
         format=data.get("format", "auto"),
         features=tuple(_feature_folder(each, name) for each in (data.get("features") or {}).values()),
-        subsets=(*train, *(("validation",) if validation is None else validation)),
+        subsets=() if data.get("queries") else subsets,  # files of queries are splits themselves
         train_subsets=train,
     )
 
