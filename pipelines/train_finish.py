@@ -21,6 +21,8 @@ from tal.pipelines.train_settings import Recipe
 from tal.registry import PROTOCOLS
 from tal.segments import Segments
 
+_SCORED = "validation"  # several splits may be validated on together
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scorer:
@@ -41,7 +43,8 @@ class Scorer:
     @classmethod
     def of(cls, recipe: Recipe, data: TrainingData) -> "Scorer":
         """For the recipe's validation videos."""
-        videos = {record.video: data.annotations.videos[record.video] for record in data.validation.records}
+        published = data.annotations.videos
+        videos = {each.video: replace(published[each.video], subset=_SCORED) for each in data.validation.records}
         annotations = replace(data.annotations, videos=videos)
         agnostic = is_agnostic(recipe)
         return cls(

@@ -73,6 +73,8 @@ SETS: Mapping[str, Set] = {
 
 _SILENT = dict.fromkeys(("utkinect", "repcount_pose"), "the set has no sound")
 
+_SPANS = {"window_overlap": 0.5, "heads": 4, "hidden": 256, "encoder_layers": 2, "decoder_layers": 3}
+
 METHODS: Mapping[str, Compared] = {
     "actionformer": Compared(about="the host: transformer blocks"),
     "temporalmaxer": Compared(about="max pooling in the blocks' place; its own assigner"),
@@ -89,6 +91,15 @@ METHODS: Mapping[str, Compared] = {
     ),
     "mrav_ff_tridet": Compared(
         changes={"model": {"audio": "sound"}}, not_on=_SILENT, about="the same on TriDet in the host's place"
+    ),
+    "denoiseloc_segments": Compared(
+        changes={"model": {**_SPANS, "input_dropout": 0.1}, "windows": {"choice": "all"}, "optim": {"lr": 2e-4}},
+        changes_on={
+            "utkinect": {"model": {"train_snippets": 256, "queries": 20}, "trainer": {"max_epochs": 150}},
+            "repcount_pose": {"model": {"train_snippets": 256, "queries": 60}, "trainer": {"max_epochs": 60}},
+            "playground": {"model": {"train_snippets": 128, "queries": 40}, "trainer": {"max_epochs": 150}},
+        },
+        about="spans from noise, all windows of a fixed length, a fifth of the learning rate, three times the epochs",
     ),
     "tal": Compared(recipe="tal", about="ours, with recipes of its own"),
 }

@@ -1,11 +1,18 @@
-"""Thresholds against brute force."""
+"""Thresholds against brute force, and what is scored."""
+
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tal.metrics.matching import best_threshold
-from tal.pipelines.train_finish import choose_thresholds
+from tal.pipelines.train_finish import Scorer, choose_thresholds
+from tal.pipelines.train_recipe import build_recipe
+from tal.pipelines.train_samples import open_data
 from tal.segments import Segments, tiou
+
+from .conftest import recipe_values
 
 CLASSES = ("jump", "squat")
 
@@ -52,3 +59,19 @@ def test_no_detections_at_all():
     nothing = {"v": Segments.empty(CLASSES)}
     truth = {"v": Segments.from_names([0], [5], ["jump"], classes=CLASSES)}
     assert choose_thresholds(nothing, truth, CLASSES) == {"jump": 0.0, "squat": 0.0}
+
+
+def test_several_splits_are_scored_together(data_folder):
+    path = data_folder / "annotations.json"
+    published = json.loads(path.read_text())
+    last = list(published["database"])[-1]
+    published["database"][last]["subset"] = "testing"
+    path.write_text(json.dumps(published))
+    values = recipe_values(data_folder)
+    values["data"]["validation_subsets"] = ["validation", "testing"]
+    recipe = build_recipe(values)
+    data = open_data(recipe.data)
+    truth = {record.video: record.instances for record in data.validation.records}
+    assert {data.annotations.videos[video].subset for video in truth} == {"validation", "testing"}
+    perfect = {video: replace(rows, score=np.ones(len(rows))) for video, rows in truth.items()}
+    assert Scorer.of(recipe, data)(perfect)["mAP"] == 1.0
