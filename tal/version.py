@@ -1,6 +1,6 @@
 """The version of the package and of the formats that it writes."""
 
-VERSION = "0.2.0"
+VERSION = "0.3.0"
 
 STORE_SCHEMA = 1
 """Version of a feature store's spec.json and records."""

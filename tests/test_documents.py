@@ -33,9 +33,10 @@ def test_commands_are_understood(words):
         from tal.arguments import parse
         from tal.pipelines.protocol_words import protocol_fields
 
-        for part in ("status", "verify", "pack"):
+        for part in ("status", "verify", "pack", "text"):
             if name == "extract" and f"--{part}" in rest:
-                function = getattr(import_module(f"tal.pipelines.extract_{part}"), part)
+                module = import_module(f"tal.pipelines.extract_{part}")
+                function = getattr(module, "extract_text" if part == "text" else part)
         assert parse(function, name, rest, protocol_fields(rest) if name in ("evaluate", "diagnose") else None)
         return
     from tal.pipelines.train_recipe import build_recipe, read_recipe
