@@ -4,8 +4,8 @@ The pyramid, its targets and its heads are ActionFormer's (Zhang, Wu, Li 2022). 
 
 - Distances to the ends stay positive through softplus.
 - The embedding sees motion: beside every channel its difference over a few snippets.
-- The encoder is convolutional: residual blocks of growing dilation at full rate (MS-TCN, Abu Farha and Gall 2019),
-  then one block per level after max pooling (TemporalMaxer, Tang et al. 2023).
+- The encoder is ActionFormer's, or convolutional: residual blocks of growing dilation at full rate (MS-TCN, Abu Farha
+  and Gall 2019), then one block per level after max pooling (TemporalMaxer, Tang et al. 2023).
 - Two more answers are learnt beside the points': which classes are under way at every snippet, and which occur in the
   window at all. The second one's features are added to every snippet. When detections are scored, a point's
   probability can be multiplied by powers of both: the mean over the segment's snippets, and the window's.
@@ -76,7 +76,13 @@ class TalConfig(PyramidConfig):
         for name in ("motion", "dilations"):
             wrong = [d for d in getattr(self, name) if d < 1]
             require(not wrong, f"{name} of {wrong}", "numbers of snippets, at least 1")
-        require(0 <= self.dropout < 1, f"dropout of {self.dropout}", "a number in [0, 1)")
+        for name in ("dropout", "drop_path"):
+            require(0 <= getattr(self, name) < 1, f"{name} of {getattr(self, name)}", "a number in [0, 1)")
+        require(self.encoder in ("dilated", "attention"), f"encoder {self.encoder!r}", '"dilated" or "attention"')
+        odd = self.window == 0 or (self.window >= 3 and self.window % 2 == 1)
+        require(odd, f"window of {self.window}", "an odd number from 3 on, or 0 for the whole sequence")
+        divides = self.heads >= 1 and self.width % self.heads == 0
+        require(divides, f"{self.heads} heads for width {self.width}", "a number that divides it")
         for name in ("frame_weight", "window_weight", "frame_power", "window_power"):
             require(getattr(self, name) >= 0, f"{name} of {getattr(self, name)}", "zero or more")
         for part in ("frame", "window"):

@@ -56,7 +56,9 @@ def _model(**changes):
     return TalLocalizer(replace(SMALL, **changes))
 
 
-@pytest.mark.parametrize("changes", [{}, BARE], ids=["all parts", "no part"])
+@pytest.mark.parametrize(
+    "changes", [{}, BARE, {"encoder": "attention", "window": 9}], ids=["all parts", "no part", "attention"]
+)
 def test_overfits_a_handful_of_clips(changes):
     model, batch = _model(**changes), _batch()
     optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3)
@@ -170,6 +172,8 @@ def test_padding_changes_nothing(count):
         ({"motion": (0,)}, "motion"),
         ({"frame_weight": 0.0}, "not learnt"),
         ({"window_power": -1.0}, "window_power"),
+        ({"window": 8}, "odd"),
+        ({"heads": 5}, "divides"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, said):
