@@ -238,7 +238,7 @@ class Bmn(Method):
             start, end = peaks(outputs.start), peaks(outputs.end)
             start[:, 0], end[:, -1] = True, True
             allowed = start[:, first] & end[:, closing]
-        return score.detach().double().cpu().numpy(), allowed.cpu().numpy()
+        return score.detach().cpu().double().numpy(), allowed.cpu().numpy()
 
     def suppress(self, candidates: Segments, video_scores: Tensor | None = None) -> Segments:
         """Detections within [0, duration], by falling score; named by the video-level class scores, if there are any.

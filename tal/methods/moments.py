@@ -188,10 +188,8 @@ class MomentMethod(Method):
 
     def sequence(self, batch: Batch) -> Sequence:
         """Projected features and tokens with their positions."""
-        require(batch.text is not None and batch.text_mask is not None, "a batch without queries", "text per video")
+        text, text_mask = _text_of(batch)
         video, mask = self.video(batch)
-        text, text_mask = batch.text, batch.text_mask
-        assert text is not None and text_mask is not None  # noqa: PT018
         snippets = self.project_video(video)
         tokens = self.project_text(unit_rows(text) if self.config.normalize_text else text)
         placed = self.text_positions(tokens) if self.config.text_positions else torch.zeros_like(tokens)
@@ -222,10 +220,11 @@ class MomentMethod(Method):
         "label_error" is the share of matched predictions that are taken for background, and part of no sum.
         """
         last = len(outputs.logits) - 1
+        targets = self.targets(batch, "bins" if outputs.spans[last].dim() == 4 else "fractions")
         parts: dict[str, Tensor] = {}
         for layer in range(last + 1) if self.config.auxiliary else [last]:
             suffix = "" if layer == last else f"_{layer}"
-            found = self.layer_loss(outputs, layer, batch)
+            found = self.layer_loss(outputs, layer, targets)
             parts |= {name + suffix: value for name, value in found.items()}
         if batch.saliency_pairs is not None:
             positive, negative = batch.saliency_pairs.unbind(1)
@@ -240,10 +239,9 @@ class MomentMethod(Method):
         c = self.config
         return {"span": c.span_weight, "giou": c.giou_weight, "label": c.label_weight, "saliency": c.saliency_weight}
 
-    def layer_loss(self, outputs: MomentOutputs, layer: int, batch: Batch) -> dict[str, Tensor]:
-        """The parts that a decoder layer has."""
+    def layer_loss(self, outputs: MomentOutputs, layer: int, targets: list[Tensor]) -> dict[str, Tensor]:
+        """The parts that a decoder layer has; `targets` are of `targets`, in the form that the spans have."""
         logits, spans = outputs.logits[layer], outputs.spans[layer]
-        targets = self.targets(batch, "bins" if spans.dim() == 4 else "fractions")
         matches = self.match(logits, spans, targets)
         if spans.dim() == 4:
             losses = {"span": bin_loss(spans, torch.cat(targets), matches), "giou": spans.new_zeros(())}
@@ -329,7 +327,7 @@ class MomentMethod(Method):
     def decode(self, outputs: MomentOutputs, batch: Batch) -> list[Segments]:
         """Per query an `Answer`; saliency goes through half precision, as in the original's predictions."""
         require(batch.queries is not None, "a batch without queries", "a query per video")
-        saliency = outputs.saliency.half().double().cpu().numpy()
+        saliency = outputs.saliency.half().cpu().double().numpy()
         found: list[Segments] = []
         for row, (each, query) in enumerate(zip(self.candidates(outputs, batch), batch.queries or (), strict=True)):
             moments = self.suppress(each)

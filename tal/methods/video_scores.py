@@ -59,7 +59,7 @@ def name_detections(
         raise ConfigError(
             f"video-level scores of shape {tuple(video_scores.shape)}", expected=f"one score per class, {len(classes)}"
         )
-    best, labels = video_scores.double().cpu().topk(min(most, len(classes)))
+    best, labels = video_scores.cpu().double().topk(min(most, len(classes)))
     parts = []
     for score, label in zip(best.tolist(), labels.tolist(), strict=True):
         product = score * detections.score

@@ -85,8 +85,8 @@ class SpanNoise(nn.Module):
             (B, Q, 2) centre and width in [0, 1].
         """
         device = self.signal.device
-        rows = zip(truth, draws.padding, draws.kept, strict=True)
-        clean = torch.stack([self._filled(*row) for row in rows]).to(device)  # (B, Q, 2)
+        rows = zip(truth, draws.padding.to(device), draws.kept, strict=True)
+        clean = torch.stack([self._filled(*row) for row in rows])  # (B, Q, 2)
         step, noise = draws.step.to(device), draws.noise.to(device)
         signal, blur = self.signal[step, None, None], self.blur[step, None, None]
         return self.to_fractions(signal * (2 * clean - 1) * self.scale + blur * noise)
@@ -95,7 +95,7 @@ class SpanNoise(nn.Module):
         """(Q, 2) ground truth, then random spans about the middle."""
         truth = truth.to(padding) if len(truth) else padding.new_tensor([_WHOLE])
         if kept is not None:
-            truth = truth[kept]
+            truth = truth[kept.to(truth.device)]
         spans = padding * _PADDING_SPREAD + 0.5
         spans = torch.cat([spans[:, :1], spans[:, 1:].clamp(min=_SHORTEST)], dim=1)
         return torch.cat([truth, spans[len(truth) :]])

@@ -58,11 +58,13 @@ def assign(costs: Sequence[Tensor]) -> Matches:
         costs: Per video, (predictions, targets).
     """
     device = costs[0].device
+    numbers = torch.cat([cost.detach().flatten() for cost in costs]).cpu().double()  # one transfer for all videos
+    numbers = numbers.nan_to_num(_COSTLY, posinf=_COSTLY, neginf=-_COSTLY)
     rows: list[Tensor] = []
     before = 0
-    for video, cost in enumerate(costs):
-        clean = cost.detach().double().nan_to_num(_COSTLY, posinf=_COSTLY, neginf=-_COSTLY)
-        query, target = (torch.as_tensor(each, dtype=torch.int64) for each in linear_sum_assignment(clean.cpu()))
+    for video, (cost, own) in enumerate(zip(costs, numbers.split([cost.numel() for cost in costs]), strict=True)):
+        pairs = linear_sum_assignment(own.view(cost.shape))
+        query, target = (torch.as_tensor(each, dtype=torch.int64) for each in pairs)
         rows.append(torch.stack([torch.full_like(query, video), query, target + before]))
         before += cost.shape[1]
     video_idx, query_idx, target_idx = torch.cat(rows, dim=1).to(device)
