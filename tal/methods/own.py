@@ -2,7 +2,8 @@
 
 The pyramid, its targets and its heads are ActionFormer's (Zhang, Wu, Li 2022). What differs:
 
-- Distances to the ends stay positive through softplus.
+- Distances to the ends begin at two strides: where they begin at 0, the ReLU behind them has no gradient at half of
+  the points, and small data may never wake them.
 - The embedding sees motion: beside every channel its difference over a few snippets.
 - The encoder is ActionFormer's, or convolutional: residual blocks of growing dilation at full rate (MS-TCN, Abu Farha
   and Gall 2019), then one block per level after max pooling (TemporalMaxer, Tang et al. 2023).
@@ -30,7 +31,6 @@ from tal.methods.pyramid import PyramidMethod, PyramidOutputs
 from tal.methods.pyramid_config import PyramidConfig, require
 from tal.modules.attention import TransformerBlock
 from tal.modules.dilated import DilatedBlock, pooled
-from tal.modules.heads import RegressionHead
 from tal.modules.masked import MaskedConv, MaxPoolSkip, downsample_mask
 from tal.modules.processes import mean_over_processes
 from tal.segments import Segments
@@ -39,6 +39,7 @@ from tal.timeline import SnippetGrid
 Floats = NDArray[np.floating]
 
 _LOWEST_PROBABILITY = 1e-6
+_FIRST_DISTANCE = 2.0  # strides; a level's instances reach 2 to 4 to either side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,15 +91,6 @@ class TalConfig(PyramidConfig):
             require(learnt, f"{part}_power of what is not learnt", f"{part}_weight above 0, or {part}_power of 0")
 
 
-class SoftRegressionHead(RegressionHead):
-    """Distances through softplus: with ReLU, a point whose distance was once 0 has no gradient and stays there."""
-
-    def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
-        """Per level (B, C, T_l) -> (B, outputs, T_l)."""
-        raw = [self.offsets(self.trunk(x, mask), mask) for x, mask in zip(levels, masks, strict=True)]
-        return [F.softplus(x * scale) for x, scale in zip(raw, self.scale, strict=True)]
-
-
 @dataclass(frozen=True, kw_only=True)
 class TalOutputs(PyramidOutputs):
     """What the points say, and beside it:
@@ -145,10 +137,11 @@ class TalMember(PyramidMethod):
             self.add_context = nn.Linear(c.width, c.width)
 
     def build_heads(self, in_width: int, width: int) -> None:
-        """The pyramid's, but for how distances stay positive."""
+        """The pyramid's; distances begin at a usual length, where their ReLU has a gradient."""
         super().build_heads(in_width, width)
-        c = self.config
-        self.regress = SoftRegressionHead(in_width, width, c.levels, layers=c.head_layers, kernel_size=c.head_kernel)
+        bias = self.regress.offsets.bias
+        if bias is not None:
+            nn.init.constant_(bias, _FIRST_DISTANCE)
 
     def embedding(self, streams: Mapping[str, Tensor], mask: Tensor) -> Tensor:
         """Name -> (B, C, T), mask (B, 1, T) -> (B, width, T)."""
