@@ -47,6 +47,7 @@ class DenoiseSegmentsConfig:
         train_snippets: T of every window, in training and inference.
         window_overlap: Share of a window that the next one sees too.
         standardize: The trainer sets mean and deviation of every channel before training.
+        class_agnostic: One class, action or not; a detection gets its class from video-level scores.
         width, heads, hidden: C of the network; attention heads; C within a feed-forward network.
         encoder_layers, decoder_layers: Layers of the encoder; refinement heads.
         pre_norm: Layer norms stand before the encoder's parts, not after.
@@ -74,6 +75,7 @@ class DenoiseSegmentsConfig:
     train_snippets: int = 384
     window_overlap: float = 0.5
     standardize: bool = False
+    class_agnostic: bool = False
 
     width: int = 256
     heads: int = 8
@@ -154,10 +156,10 @@ class DenoiseSegments(Method):
             c.width, layers=c.encoder_layers, heads=c.heads, hidden=c.hidden, dropout=c.dropout, pre_norm=c.pre_norm
         )
         xavier(self.encoder)
-        outputs = len(c.classes) + (c.label_loss == "softmax")
+        outputs = (1 if c.class_agnostic else len(c.classes)) + (c.label_loss == "softmax")
         shape = HeadShape(width=c.width, outputs=outputs, heads=c.heads, hidden=c.hidden, dropout=c.dropout)
         self.refine = SpanRefiner(c.refinement, shape, layers=c.decoder_layers, queries=c.queries)
-        self.refine.hush([c.classes.index(name) for name in c.empty_classes])
+        self.refine.hush([] if c.class_agnostic else [c.classes.index(name) for name in c.empty_classes])
 
     @property
     def inputs(self) -> Inputs:
@@ -193,13 +195,14 @@ class DenoiseSegments(Method):
         return self.refine(memory, counts, first, origin=_CENTRE, lengths=counts)
 
     def targets(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
-        """Per window the instances: (N, 2) centre and width in fractions of its snippets, and (N,) class."""
+        """Per window the instances: (N, 2) centre and width in fractions of its snippets, and (N,) which output."""
         require(batch.targets is not None, "a loss of a batch without targets", "a batch collated for training")
         device, found = batch.mask.device, []
         for grid, instances in zip(batch.grids, batch.targets or (), strict=True):
             ends = np.stack([grid.to_idx(instances.start_s), grid.to_idx(instances.end_s)], axis=1) + _CENTRE
             fractions = torch.from_numpy((ends / grid.count).clip(0, 1)).to(device, torch.float32)
-            found.append((to_centre_width(fractions), torch.from_numpy(instances.label).to(device)))
+            label = torch.from_numpy(instances.label * (not self.config.class_agnostic)).to(device)
+            found.append((to_centre_width(fractions), label))
         return found
 
     def loss(self, outputs: Refined, batch: Batch) -> dict[str, Tensor]:
@@ -279,7 +282,7 @@ class DenoiseSegments(Method):
                     start_s=start_s,
                     end_s=np.maximum(end_s, start_s),
                     score=scores[row, query, label].double().numpy(),
-                    label=label.numpy(),
+                    label=np.full(len(label), -1) if self.config.class_agnostic else label.numpy(),
                     classes=self.classes,
                     extra={"point_s": (start_s + end_s) / 2, "duration_s": np.full(len(query), duration_s)},
                 )

@@ -259,3 +259,17 @@ def test_builds_at_full_size():
 def test_refuses_settings_that_cannot_be(setting, value, message):
     with pytest.raises(ConfigError, match=message):
         _model(**{setting: value})
+
+
+@pytest.mark.parametrize("label_loss", ["softmax", "focal"])
+def test_one_class_for_all_is_named_by_the_video(label_loss):
+    model = _model(class_agnostic=True, label_loss=label_loss, empty_classes=("sit",), score_threshold=0.0)
+    batch = _batch(model)
+    outputs = model(batch)
+    assert outputs.logits[-1].shape[-1] == 1 + (label_loss == "softmax")
+    assert model.loss(outputs, batch)["loss"].isfinite()
+    model.eval()
+    batch = _batch(model, train=False)
+    assert all((found.label == -1).all() and len(found) for found in model.predict(batch))
+    named = model.predict(replace(batch, video_scores=torch.tensor([[0.1, 0.9, 0.3]] * 3)))
+    assert all(set(found.label) == {1, 2} for found in named)
