@@ -7,7 +7,7 @@ through `tal.methods.originals`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tal.errors import FeatureError
 from tal.methods.base import Batch, Inputs, Method
 from tal.methods.bmn_config import BmnConfig
+from tal.methods.limits import within_video, without_columns
 from tal.methods.pyramid_config import require
 from tal.methods.video_scores import name_detections
 from tal.modules.boundary_losses import balanced_entropy, draw_bands, mean_square
@@ -26,8 +27,6 @@ from tal.modules.processes import mean_over_processes
 from tal.ops.boundary_targets import boundary_targets, peaks, segment_targets
 from tal.ops.nms import suppress
 from tal.segments import Segments
-
-_OURS = ("point_s", "duration_s")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,12 +247,8 @@ class Bmn(Method):
         c = self.config
         if video_scores is not None and c.fuse_first:
             candidates = self._named(candidates, video_scores)
-        kept = suppress(candidates, c.nms)
-        if "duration_s" in kept.extra:
-            limit = kept.extra["duration_s"]
-            start_s, end_s = np.clip(kept.start_s, 0.0, limit), np.clip(kept.end_s, 0.0, limit)
-            kept = replace(kept, start_s=start_s, end_s=end_s)[end_s > start_s]
-        kept = replace(kept, extra={name: column for name, column in kept.extra.items() if name not in _OURS})
+        kept = within_video(suppress(candidates, c.nms))
+        kept = without_columns(kept[kept.end_s > kept.start_s])
         if video_scores is None or c.fuse_first:
             return kept
         return self._named(kept, video_scores)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tal.methods.base import Batch, Inputs, Method
+from tal.methods.limits import within_video, without_columns
 from tal.methods.pyramid_config import require
 from tal.methods.video_scores import name_detections
 from tal.modules.inputs import StreamProjection
@@ -296,15 +297,9 @@ class DenoiseSegments(Method):
         video with the geometric mean of both scores.
         """
         c = self.config
-        within = candidates
-        if "duration_s" in candidates.extra:
-            limit_s = candidates.extra["duration_s"]
-            start_s, end_s = np.clip(candidates.start_s, 0, limit_s), np.clip(candidates.end_s, 0, limit_s)
-            within = replace(candidates, start_s=start_s, end_s=end_s)
-            within = within[within.length_s > _TINY]
-        kept = suppress(within, c.nms if video_scores is None else replace(c.nms, per_class=False))
-        extra = {name: column for name, column in kept.extra.items() if name not in ("point_s", "duration_s")}
-        kept = replace(kept, extra=extra)
+        within = within_video(candidates)
+        within = within[within.length_s > _TINY]
+        kept = without_columns(suppress(within, c.nms if video_scores is None else replace(c.nms, per_class=False)))
         if video_scores is None:
             return kept
         detections = kept[: c.fusion_proposals]

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tal.methods.base import Batch, Inputs, Method
+from tal.methods.limits import within_video, without_columns
 from tal.methods.pyramid_config import PyramidConfig, require
 from tal.methods.video_scores import name_detections
 from tal.modules.heads import ClassificationHead, RegressionHead
@@ -317,13 +318,7 @@ class PyramidMethod(Method):
         video with the geometric mean of both scores.
         """
         nms = self.config.nms if video_scores is None else replace(self.config.nms, per_class=False)
-        kept = suppress(candidates, nms)
-        if "duration_s" in kept.extra:
-            limit = kept.extra["duration_s"]
-            start_s, end_s = np.clip(kept.start_s, 0.0, limit), np.clip(kept.end_s, 0.0, limit)
-            kept = replace(kept, start_s=start_s, end_s=end_s)
-        extra = {name: column for name, column in kept.extra.items() if name not in ("point_s", "duration_s")}
-        kept = replace(kept, extra=extra)
+        kept = without_columns(within_video(suppress(candidates, nms)))
         return kept if video_scores is None else self._fuse(kept, video_scores)
 
     def _fuse(self, detections: Segments, video_scores: Tensor) -> Segments:
