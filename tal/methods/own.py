@@ -261,8 +261,8 @@ class TalLocalizer(Method):
     def candidates(self, outputs: Sequence[TalOutputs], batch: Batch) -> list[Segments]:
         """Per window, the segments that the averaged points propose, scored with snippets and window as well."""
         said = averaged(outputs)
-        frames = said.frame_logits.float().sigmoid().double().cpu().numpy()  # (B, K, T)
-        window = said.window_logits.float().sigmoid().double().cpu().numpy()  # (B, K)
+        frames = said.frame_logits.float().sigmoid().cpu().double().numpy()  # (B, K, T)
+        window = said.window_logits.float().sigmoid().cpu().double().numpy()  # (B, K)
         return [
             self._rescored(found, frames[row, :, : batch.grids[row].count], window[row], batch.grids[row])
             for row, found in enumerate(self.first.candidates(said, batch))

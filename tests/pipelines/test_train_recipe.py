@@ -69,7 +69,7 @@ def test_recipe_parses_and_builds(name):
 def test_recipe_says_what_it_is(name):
     lines = (CONFIGS / f"{name}.yaml").read_text().splitlines()
     header = lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]
-    text = "\n".join(header)
+    text = re.sub(r"\\\n#", "", "\n".join(header))
     assert "Published" in text
     assert "Cost:" in text
     command = re.search(rf"^# +tal train {re.escape(name)}\b.*$", text, re.MULTILINE)
