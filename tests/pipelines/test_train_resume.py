@@ -26,6 +26,15 @@ def _values(folder, **trainer):
     return values
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """A forked process has one thread for its sums; rounding is the same only if all runs have."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Nine training videos, of which every epoch leaves one out."""
