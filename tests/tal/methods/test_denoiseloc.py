@@ -24,7 +24,7 @@ from tal.package import load_model
 from tal.segments import Segments
 from tal.timeline import SnippetGrid
 
-CASE = Path("/work/shared/cases/parity/denoiseloc_small")
+CASE = Path(__file__).parents[3] / "../shared/cases/parity/denoiseloc_small"
 SMALL = {
     "streams": {"slow": 5, "clip": 3},
     "text_width": 4,

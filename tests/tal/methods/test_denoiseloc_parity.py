@@ -19,7 +19,7 @@ from tal.ops.spans import to_ends
 from tal.segments import Segments
 from tal.timeline import SnippetGrid
 
-CASE = Path("/work/shared/cases/parity/denoiseloc_small")
+CASE = Path(__file__).parents[3] / "../shared/cases/parity/denoiseloc_small"
 pytestmark = pytest.mark.skipif(not CASE.with_suffix(".json").exists(), reason="the parity cases are not here")
 
 
