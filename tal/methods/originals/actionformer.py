@@ -4,18 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tal.methods.actionformer import ActionFormerConfig
-from tal.methods.originals.base import Original, Settings, refuse_others
-from tal.methods.originals.pyramids import (
-    DATASET,
-    FIXED,
-    KEYS,
-    MODEL,
-    TEST,
-    TRAIN,
-    pyramid_described,
-    pyramid_fields,
-    pyramid_settings,
-)
+from tal.methods.originals.base import Settings, refuse_others
+from tal.methods.originals.pyramids import pyramid_fields, pyramid_original
 
 _BLOCK = r"^backbone\.(stem|branch)\.(\d+)\."
 
@@ -29,31 +19,21 @@ _KEYS: tuple[tuple[str, str], ...] = (
     (_BLOCK + r"mlp\.3\.", r"\1.\2.contract."),
     (_BLOCK + r"drop_path_attn\.scale$", r"\1.\2.scale_attention.scale"),
     (_BLOCK + r"drop_path_mlp\.scale$", r"\1.\2.scale_mlp.scale"),
-    *KEYS,
 )
 
-_DEFAULTS: Settings = {
-    "dataset": DATASET,
-    "model": {
-        **MODEL,
-        "backbone_type": "convTransformer",
-        "backbone_arch": (2, 2, 5),
-        "n_head": 4,
-        "n_mha_win_size": -1,
-        "use_abs_pe": False,
-        "use_rel_pe": False,
-    },
-    "train_cfg": TRAIN,
-    "test_cfg": TEST,
+_MODEL: Mapping[str, Any] = {
+    "backbone_type": "convTransformer",
+    "backbone_arch": (2, 2, 5),
+    "n_head": 4,
+    "n_mha_win_size": -1,
+    "use_abs_pe": False,
+    "use_rel_pe": False,
 }
-
-
-def _settings(values: Mapping[str, Any]) -> Settings:
-    return pyramid_settings(values, _DEFAULTS)
+"""What its section "model" has beside the family's."""
 
 
 def _config(settings: Settings, classes: Sequence[str], stream: str) -> ActionFormerConfig:
-    refuse_others(settings, {**FIXED, ("model", "backbone_type"): "convTransformer"})
+    refuse_others(settings, {("model", "backbone_type"): "convTransformer"})
     model, train = settings["model"], settings["train_cfg"]
     embed, stem, branch = model["backbone_arch"]
     windows = model["n_mha_win_size"]
@@ -76,12 +56,11 @@ def _window(size: int) -> int:
     return size if size > 1 else 0
 
 
-ORIGINAL = Original(
+ORIGINAL = pyramid_original(
     method="actionformer",
     title="ActionFormer",
     keys=_KEYS,
+    model=_MODEL,
     signature=r"^backbone\.(stem|branch)\.\d+\.attn\.",
-    settings=_settings,
     config=_config,
-    described=pyramid_described,
 )

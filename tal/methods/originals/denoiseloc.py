@@ -6,16 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from tal.methods.denoiseloc import DenoiseLocConfig
-from tal.methods.originals.base import Original, Settings, refuse_others
-from tal.methods.originals.moments import (
-    INPUT_KEYS,
-    OPTIONS,
-    encoder_keys,
-    moment_fields,
-    option_described,
-    option_settings,
-    told_by_weights,
-)
+from tal.methods.originals.base import Settings, refuse_others
+from tal.methods.originals.moments import encoder_keys, moment_fields, moment_original, told_by_weights
 from tal.modules.refinement import CLASS_LAYERS, SPAN_LAYERS, RefinementConfig
 
 _HEAD = r"^head\.head_series\.(\d+)\."
@@ -32,7 +24,6 @@ def _tower_keys(theirs: str, ours: str, layers: int) -> tuple[tuple[str, str], .
 
 
 _KEYS: tuple[tuple[str, str], ...] = (
-    *INPUT_KEYS,
     *encoder_keys(r"^backbone\."),
     (_HEAD + r"self_attn\.", _LAYER + "attention.heads."),
     (_HEAD + r"inst_interact\.dynamic_layer\.", _LAYER + "interact.maps."),
@@ -60,8 +51,7 @@ _SPARE = (
 )
 """Queries of the decoder that it replaced, what follows from the noise schedule, parts that its switches turn off."""
 
-_DEFAULTS: Mapping[str, Any] = {
-    **OPTIONS,
+_OPTIONS: Mapping[str, Any] = {
     "enc_layers": 8,
     "dec_layers": 8,
     "num_queries": 30,
@@ -78,10 +68,6 @@ _DEFAULTS: Mapping[str, Any] = {
     "dim_dynamic": 64,
 }
 """Of moment_detr/config.py; the last two are written in head.py."""
-
-
-def _settings(values: Mapping[str, Any]) -> Settings:
-    return option_settings(values, _DEFAULTS)
 
 
 def _config(settings: Settings, classes: Sequence[str], stream: str) -> DenoiseLocConfig:
@@ -106,36 +92,25 @@ def _config(settings: Settings, classes: Sequence[str], stream: str) -> DenoiseL
 
 def _from_weights(weights: Mapping[str, Tensor]) -> Settings:
     """Sizes, and whether spans are learned; the attention's heads and the other switches they do not tell."""
-    found: dict[str, Any] = {
-        **told_by_weights(weights)["opt"],
-        "enc_layers": _layers(weights, "backbone.layers."),
-        "dec_layers": _layers(weights, "head.head_series."),
-        "use_sparse_rcnn": int("init_proposal_boxes.weight" in weights),
-    }
-    head = "head.head_series.0."
-    for name, key in (
-        ("num_queries", "init_proposal_features.weight"),
-        ("dim_feedforward", head + "linear1.weight"),
-        ("dim_dynamic", head + "inst_interact.norm1.weight"),
-    ):
-        if key in weights:
-            found[name] = len(weights[key])
-    return {"opt": found}
+    told = told_by_weights(
+        weights,
+        layers={"enc_layers": "backbone.layers.", "dec_layers": "head.head_series."},
+        rows={
+            "num_queries": "init_proposal_features.weight",
+            "dim_feedforward": "head.head_series.0.linear1.weight",
+            "dim_dynamic": "head.head_series.0.inst_interact.norm1.weight",
+        },
+    )
+    return {"opt": told | {"use_sparse_rcnn": int("init_proposal_boxes.weight" in weights)}}
 
 
-def _layers(weights: Mapping[str, Tensor], prefix: str) -> int:
-    return len({key.removeprefix(prefix).partition(".")[0] for key in weights if key.startswith(prefix)})
-
-
-ORIGINAL = Original(
+ORIGINAL = moment_original(
     method="denoiseloc",
     title="DenoiseLoc",
     keys=_KEYS,
     signature=r"^head\.head_series\.0\.inst_interact\.",
-    settings=_settings,
+    options=_OPTIONS,
     config=_config,
-    described=option_described,
-    needs_settings=False,
     from_weights=_from_weights,
     spare=_SPARE,
 )

@@ -6,22 +6,12 @@ from typing import Any
 from torch import Tensor
 
 from tal.methods.moment_detr import MomentDetrConfig
-from tal.methods.originals.base import Original, Settings, one_of
-from tal.methods.originals.moments import (
-    INPUT_KEYS,
-    OPTIONS,
-    UNUSED,
-    encoder_keys,
-    moment_fields,
-    option_described,
-    option_settings,
-    told_by_weights,
-)
+from tal.methods.originals.base import Settings, one_of
+from tal.methods.originals.moments import UNUSED, encoder_keys, moment_fields, moment_original, told_by_weights
 
 _DECODER = r"^transformer\.decoder\.layers\.(\d+)\."
 
 _KEYS: tuple[tuple[str, str], ...] = (
-    *INPUT_KEYS,
     *encoder_keys(r"^transformer\.encoder\."),
     (_DECODER + r"self_attn\.", r"decoder.layers.\1.self_attention.heads."),
     (_DECODER + r"multihead_attn\.", r"decoder.layers.\1.attention.heads."),
@@ -41,17 +31,12 @@ _KEYS: tuple[tuple[str, str], ...] = (
     (r"^contrastive_align_projection_vid\.", "align_video."),
 )
 
-_DEFAULTS: Mapping[str, Any] = {
-    **OPTIONS,
+_OPTIONS: Mapping[str, Any] = {
     "contrastive_align_loss": False,
     "contrastive_hdim": 64,
     "contrastive_align_loss_coef": 0.0,
     "temperature": 0.07,
 }
-
-
-def _settings(values: Mapping[str, Any]) -> Settings:
-    return option_settings(values, _DEFAULTS)
 
 
 def _config(settings: Settings, classes: Sequence[str], stream: str) -> MomentDetrConfig:
@@ -68,32 +53,25 @@ def _config(settings: Settings, classes: Sequence[str], stream: str) -> MomentDe
 
 def _from_weights(weights: Mapping[str, Tensor]) -> Settings:
     """Sizes; how many heads the attention has, the weights do not tell."""
-    layers = {
-        name: len({key.split(".")[3] for key in weights if key.startswith(f"transformer.{part}.layers.")})
-        for name, part in (("enc_layers", "encoder"), ("dec_layers", "decoder"))
-    }
-    found: dict[str, Any] = {**told_by_weights(weights)["opt"], **layers}
-    if "query_embed.weight" in weights:
-        found["num_queries"] = len(weights["query_embed.weight"])
-    if "transformer.decoder.layers.0.linear1.weight" in weights:
-        found["dim_feedforward"] = len(weights["transformer.decoder.layers.0.linear1.weight"])
-    if "contrastive_align_projection_txt.weight" in weights:
-        found |= {
-            "contrastive_align_loss": True,
-            "contrastive_hdim": len(weights["contrastive_align_projection_txt.weight"]),
-        }
-    return {"opt": found}
+    told = told_by_weights(
+        weights,
+        layers={"enc_layers": "transformer.encoder.layers.", "dec_layers": "transformer.decoder.layers."},
+        rows={
+            "num_queries": "query_embed.weight",
+            "dim_feedforward": "transformer.decoder.layers.0.linear1.weight",
+            "contrastive_hdim": "contrastive_align_projection_txt.weight",
+        },
+    )
+    return {"opt": told | ({"contrastive_align_loss": True} if "contrastive_hdim" in told else {})}
 
 
-ORIGINAL = Original(
+ORIGINAL = moment_original(
     method="moment_detr",
     title="Moment-DETR",
     keys=_KEYS,
     signature=r"^transformer\.decoder\.layers\.0\.multihead_attn\.",
-    settings=_settings,
+    options=_OPTIONS,
     config=_config,
-    described=option_described,
-    needs_settings=False,
     from_weights=_from_weights,
     spare=UNUSED,
 )

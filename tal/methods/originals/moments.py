@@ -4,13 +4,14 @@ Both keep their options in the checkpoint (`opt`) and beside it (opt.json).
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
 from torch import Tensor
 
 from tal.errors import ConfigError
-from tal.methods.originals.base import Described, Settings, one_of
+from tal.methods.originals.base import Described, Original, Settings, one_of
 from tal.ops.matching import MatchWeights
 
 OPTIONS: Mapping[str, Any] = {
@@ -80,6 +81,23 @@ def encoder_keys(prefix: str) -> tuple[tuple[str, str], ...]:
 _KNOWN_WIDTHS = {"slowfast": 2304, "clip": 512}
 
 
+def moment_original(*, keys: tuple[tuple[str, str], ...], options: Mapping[str, Any], **facts: Any) -> Original:
+    """An original of this family.
+
+    Args:
+        keys: Those beside `INPUT_KEYS`.
+        options: Defaults beside `OPTIONS`, or other than there.
+        facts: Further ones of `Original`.
+    """
+    return Original(
+        keys=(*INPUT_KEYS, *keys),
+        settings=partial(option_settings, defaults={**OPTIONS, **options}),
+        described=option_described,
+        needs_settings=False,
+        **facts,
+    )
+
+
 def option_settings(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Settings:
     """Options as the one section "opt", from a checkpoint's `opt`, from opt.json's content, and the defaults."""
     held = values.get("opt") or {}
@@ -92,19 +110,31 @@ def option_settings(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> S
     return {"opt": opt}
 
 
-def told_by_weights(weights: Mapping[str, Tensor]) -> Settings:
-    """Options that the shapes of the inputs' weights tell."""
+def told_by_weights(
+    weights: Mapping[str, Tensor], *, layers: Mapping[str, str], rows: Mapping[str, str]
+) -> dict[str, Any]:
+    """Options that the weights tell: the widths of the inputs, and others.
+
+    Args:
+        weights: The original's state dict.
+        layers: Option -> prefix of the keys of its layers, before their number.
+        rows: Option -> the key whose first axis has so many entries, where there is such a key.
+    """
+    told: dict[str, Any] = {name: _layers(weights, prefix) for name, prefix in layers.items()}
+    told |= {name: len(weights[key]) for name, key in rows.items() if key in weights}
     video, text = weights.get("input_vid_proj.0.net.1.weight"), weights.get("input_txt_proj.0.net.1.weight")
-    if video is None or text is None:
-        return {"opt": {}}
-    return {
-        "opt": {
+    if video is not None and text is not None:
+        told |= {
             "video_width": video.shape[1],
             "t_feat_dim": text.shape[1],
             "hidden_dim": video.shape[0],
             "n_input_proj": sum(f"input_vid_proj.{layer}.net.1.weight" in weights for layer in range(3)),
         }
-    }
+    return told
+
+
+def _layers(weights: Mapping[str, Tensor], prefix: str) -> int:
+    return len({key.removeprefix(prefix).partition(".")[0] for key in weights if key.startswith(prefix)})
 
 
 def moment_fields(settings: Settings, stream: str) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """What the originals of ActionFormer, TriDet and TemporalMaxer share: one grew from the other."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tal.errors import ConfigError
-from tal.methods.originals.base import Described, Settings, one_of, with_defaults
+from tal.methods.originals.base import Described, Original, Settings, one_of, refuse_others, with_defaults
 from tal.ops.nms import NmsConfig
 
 DATASET: Mapping[str, Any] = {
@@ -85,6 +86,23 @@ KEYS: tuple[tuple[str, str], ...] = (
 """Keys outside of the encoder's blocks."""
 
 
+def pyramid_original(*, keys: tuple[tuple[str, str], ...], model: Mapping[str, Any], **facts: Any) -> Original:
+    """An original of this family.
+
+    Args:
+        keys: Those of its encoder, and others that go before `KEYS`.
+        model: What its section "model" has beside `MODEL`.
+        facts: Further ones of `Original`.
+    """
+    defaults = {"dataset": DATASET, "model": {**MODEL, **model}, "train_cfg": TRAIN, "test_cfg": TEST}
+    return Original(
+        keys=(*keys, *KEYS),
+        settings=partial(pyramid_settings, defaults=defaults),
+        described=pyramid_described,
+        **facts,
+    )
+
+
 def pyramid_settings(values: Mapping[str, Any], defaults: Settings) -> dict[str, dict[str, Any]]:
     """The settings with their defaults filled in.
 
@@ -123,7 +141,12 @@ def pyramid_described(settings: Settings) -> Described:
 
 
 def pyramid_fields(settings: Settings, classes: Sequence[str], stream: str) -> dict[str, Any]:
-    """The fields of `PyramidConfig` but for the number of embedding convolutions and of levels."""
+    """The fields of `PyramidConfig` but for the number of embedding convolutions and of levels.
+
+    Raises:
+        ConfigError: a setting that has no equal here, or another number of classes.
+    """
+    refuse_others(settings, FIXED)
     data, model, train, test = (settings[name] for name in ("dataset", "model", "train_cfg", "test_cfg"))
     agnostic = data["num_classes"] == 1 and len(classes) > 1
     if len(classes) != data["num_classes"] and not agnostic:

@@ -8,18 +8,8 @@ import torch
 from torch import Tensor
 
 from tal.errors import PackageError
-from tal.methods.originals.base import Original, Settings, one_of, refuse_others
-from tal.methods.originals.pyramids import (
-    DATASET,
-    FIXED,
-    KEYS,
-    MODEL,
-    TEST,
-    TRAIN,
-    pyramid_described,
-    pyramid_fields,
-    pyramid_settings,
-)
+from tal.methods.originals.base import Settings, one_of, refuse_others
+from tal.methods.originals.pyramids import pyramid_fields, pyramid_original
 from tal.methods.temporalmaxer import TemporalMaxerConfig
 
 _NECK = r"^neck\.fpn_norms\.(\d+)\."
@@ -33,27 +23,18 @@ _ASSIGNER: Mapping[str, Any] = {
 }
 """What its assigner takes where the YAML leaves it out; all released ones set all five."""
 
-_DEFAULTS: Settings = {
-    "dataset": DATASET,
-    "model": {
-        **MODEL,
-        "backbone_type": "convPooler",
-        "backbone_arch": (2, 5),
-        "fpn_norm": "groupnorm",
-        "num_group": 4,
-        "assigner": {},
-    },
-    "train_cfg": TRAIN,
-    "test_cfg": TEST,
+_MODEL: Mapping[str, Any] = {
+    "backbone_type": "convPooler",
+    "backbone_arch": (2, 5),
+    "fpn_norm": "groupnorm",
+    "num_group": 4,
+    "assigner": {},
 }
-
-
-def _settings(values: Mapping[str, Any]) -> Settings:
-    return pyramid_settings(values, _DEFAULTS)
+"""What its section "model" has beside the family's."""
 
 
 def _config(settings: Settings, classes: Sequence[str], stream: str) -> TemporalMaxerConfig:
-    refuse_others(settings, {**FIXED, ("model", "backbone_type"): "convPooler", ("model", "fpn_type"): "identity"})
+    refuse_others(settings, {("model", "backbone_type"): "convPooler", ("model", "fpn_type"): "identity"})
     model = settings["model"]
     assigner = {**_ASSIGNER, **model["assigner"]}
     embed, branch = model["backbone_arch"]
@@ -88,13 +69,12 @@ def _one_norm(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     return kept
 
 
-ORIGINAL = Original(
+ORIGINAL = pyramid_original(
     method="temporalmaxer",
     title="TemporalMaxer",
-    keys=((r"^neck\.norm\.", "neck.norm."), *KEYS),
+    keys=((r"^neck\.norm\.", "neck.norm."),),
+    model=_MODEL,
     signature=r"^backbone\.embd\.",
-    settings=_settings,
     config=_config,
-    described=pyramid_described,
     prepared=_one_norm,
 )

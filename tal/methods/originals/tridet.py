@@ -4,18 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tal.methods.originals.base import Original, Settings, one_of, refuse_others
-from tal.methods.originals.pyramids import (
-    DATASET,
-    FIXED,
-    KEYS,
-    MODEL,
-    TEST,
-    TRAIN,
-    pyramid_described,
-    pyramid_fields,
-    pyramid_settings,
-)
+from tal.methods.originals.base import Settings, one_of
+from tal.methods.originals.pyramids import pyramid_fields, pyramid_original
 from tal.methods.tridet import TriDetConfig
 
 _BLOCK = r"^backbone\.(stem|branch)\.(\d+)\."
@@ -39,38 +29,27 @@ _KEYS: tuple[tuple[str, str], ...] = (
     (r"^(start|end)_head\.cls_head\.conv\.", r"boundaries.\1.logits."),
     (r"^(start|end)_head\.head\.(\d+)\.conv\.", r"boundaries.\1.trunk.conv.\2."),
     (r"^(start|end)_head\.norm\.", r"boundaries.\1.trunk.norm."),
-    *KEYS,
 )
 
-_DEFAULTS: Settings = {
-    "dataset": DATASET,
-    "model": {
-        **MODEL,
-        "backbone_type": "SGP",
-        "backbone_arch": (2, 2, 5),
-        "n_sgp_win_size": -1,
-        "sgp_mlp_dim": None,
-        "boudary_kernel_size": 3,
-        "use_abs_pe": False,
-        "use_trident_head": True,
-        "downsample_type": "max",
-        "k": 1.5,
-        "init_conv_vars": 0,
-        "num_bins": 16,
-        "iou_weight_power": 1.0,
-        "input_noise": 0,
-    },
-    "train_cfg": TRAIN,
-    "test_cfg": TEST,
+_MODEL: Mapping[str, Any] = {
+    "backbone_type": "SGP",
+    "backbone_arch": (2, 2, 5),
+    "n_sgp_win_size": -1,
+    "sgp_mlp_dim": None,
+    "boudary_kernel_size": 3,
+    "use_abs_pe": False,
+    "use_trident_head": True,
+    "downsample_type": "max",
+    "k": 1.5,
+    "init_conv_vars": 0,
+    "num_bins": 16,
+    "iou_weight_power": 1.0,
+    "input_noise": 0,
 }
-
-
-def _settings(values: Mapping[str, Any]) -> Settings:
-    return pyramid_settings(values, _DEFAULTS)
+"""What its section "model" has beside the family's."""
 
 
 def _config(settings: Settings, classes: Sequence[str], stream: str) -> TriDetConfig:
-    refuse_others(settings, FIXED)
     model = settings["model"]
     embed, stem, branch = model["backbone_arch"]
     windows = model["n_sgp_win_size"]
@@ -97,12 +76,11 @@ def _config(settings: Settings, classes: Sequence[str], stream: str) -> TriDetCo
     )
 
 
-ORIGINAL = Original(
+ORIGINAL = pyramid_original(
     method="tridet",
     title="TriDet",
     keys=_KEYS,
+    model=_MODEL,
     signature=r"^(start_head\.|backbone\.(stem|branch)\.\d+\.(psi|conv1)\.)",
-    settings=_settings,
     config=_config,
-    described=pyramid_described,
 )
