@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tal.methods.pyramid import PyramidMethod
 from tal.methods.pyramid_config import PyramidConfig, require
 from tal.modules.attention import TransformerBlock
-from tal.modules.masked import downsample_mask
+from tal.modules.pyramid import halved_levels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,10 +99,4 @@ class ActionFormer(PyramidMethod):
         """(B, width, T), mask (B, 1, T) -> per level (B, width, T_l), masks (B, 1, T_l)."""
         for block in self.stem:
             x = block(x, mask)  # (B, width, T)
-        levels, masks = [x], [mask]
-        for block in self.branch:
-            mask = downsample_mask(mask, 2)
-            x = block(x, mask)  # (B, width, T / 2^l)
-            levels.append(x)
-            masks.append(mask)
-        return levels, masks
+        return halved_levels(x, mask, self.branch)

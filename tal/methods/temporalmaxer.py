@@ -18,8 +18,8 @@ from tal.methods.pyramid import Matched, PyramidMethod, PyramidOutputs
 from tal.methods.pyramid_config import PyramidConfig, require
 from tal.modules.cost_assigner import WeightedAssignment, assign_by_cost
 from tal.modules.losses import diou_loss
-from tal.modules.masked import MaxPoolSkip, downsample_mask
-from tal.modules.pyramid import SharedNorm
+from tal.modules.masked import MaxPoolSkip
+from tal.modules.pyramid import SharedNorm, halved_levels
 from tal.ops.points import Points
 
 
@@ -123,13 +123,7 @@ class TemporalMaxer(PyramidMethod):
 
     def encode(self, x: Tensor, mask: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """(B, width, T), mask (B, 1, T) -> per level (B, width, T_l), masks (B, 1, T_l)."""
-        levels, masks = [x], [mask]
-        for _ in range(self.config.branch_layers):
-            mask = downsample_mask(mask, 2)
-            x = self.pool(x, mask)  # (B, width, T / 2^l)
-            levels.append(x)
-            masks.append(mask)
-        return levels, masks
+        return halved_levels(x, mask, [self.pool] * self.config.branch_layers)
 
     def loss(self, outputs: PyramidOutputs, batch: Batch) -> dict[str, Tensor]:
         """Focal and DIoU losses, weighted by point, over the running sum of the positives' weights."""

@@ -20,7 +20,7 @@ from tal.methods.pyramid import Matched, PyramidMethod, PyramidOutputs
 from tal.methods.pyramid_config import PyramidConfig, require
 from tal.modules.heads import RegressionHead
 from tal.modules.losses import diou_loss, distance_tiou
-from tal.modules.masked import downsample_mask
+from tal.modules.pyramid import halved_levels
 from tal.modules.sgp import NORM_GROUPS, ConvBlock, SgpBlock
 from tal.modules.trident import BoundaryHeads, trident_offsets
 
@@ -184,13 +184,7 @@ class TriDet(PyramidMethod):
         """(B, width, T), mask (B, 1, T) -> per level (B, width, T_l), masks (B, 1, T_l)."""
         for block in self.stem:
             x = block(x, mask)  # (B, width, T)
-        levels, masks = [x], [mask]
-        for block in self.branch:
-            mask = downsample_mask(mask, 2)
-            x = block(x, mask)  # (B, width, T / 2^l)
-            levels.append(x)
-            masks.append(mask)
-        return levels, masks
+        return halved_levels(x, mask, self.branch)
 
     def heads(
         self, levels: Sequence[Tensor], masks: Sequence[Tensor], to_classify: Sequence[Tensor] | None = None

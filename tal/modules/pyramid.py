@@ -1,12 +1,34 @@
-"""Necks of feature pyramids over time: from a backbone's levels to those that the heads see."""
+"""Feature pyramids over time: levels that halve it, and necks from these levels to those that the heads see."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tal.modules.masked import ChannelNorm, MaskedConv
+from tal.modules.masked import ChannelNorm, MaskedConv, downsample_mask
+
+
+def halved_levels(
+    x: Tensor, mask: Tensor, blocks: Iterable[Callable[[Tensor, Tensor], Tensor]]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """What is given, and what each block makes of the level before it.
+
+    Args:
+        x: (B, C, T).
+        mask: (B, 1, T) bool.
+        blocks: Called with a level and the mask of the next one, of half the length, which they give.
+
+    Returns:
+        Per level, from fine to coarse, (B, C, T_l) and masks (B, 1, T_l).
+    """
+    levels, masks = [x], [mask]
+    for block in blocks:
+        mask = downsample_mask(mask, 2)
+        x = block(x, mask)  # (B, C, T / 2^l)
+        levels.append(x)
+        masks.append(mask)
+    return levels, masks
 
 
 class LevelNorms(nn.Module):
