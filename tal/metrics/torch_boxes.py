@@ -50,13 +50,11 @@ class FrameBoxMAP(RowMetric):
             ConfigError: lists of different lengths, missing or NaN numbers, or labels that are no class.
         """
         check_counts("keyframes", predictions, truth)
-        parts = {
-            "truth": [self._columns_of(entry, scored=False) for entry in truth],
-            "predicted": [self._columns_of(entry, scored=True) for entry in predictions],
-        }
-        visit = self._add_items(len(truth), frames)
-        for table, entries in parts.items():
-            self._add_parts(table, visit, entries)
+        self._add_tables(
+            frames,
+            truth=[self._columns_of(entry, scored=False) for entry in truth],
+            predicted=[self._columns_of(entry, scored=True) for entry in predictions],
+        )
 
     def _columns_of(self, entry: Mapping[str, Tensor], *, scored: bool) -> list[Column]:
         """Label, four edges and, with `scored`, score."""

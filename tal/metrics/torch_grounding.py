@@ -58,12 +58,10 @@ class GroundingRecall(RowMetric):
             ConfigError: lists of different lengths, NaN, or a query without an answer.
         """
         check_counts("queries", predictions, truth)
-        parts = {"truth": [_times(entry) for entry in truth], "predicted": [_times(entry) for entry in predictions]}
-        if not all(map(len, parts["truth"])):
+        found, true = ([_times(entry) for entry in entries] for entries in (predictions, truth))
+        if not all(map(len, true)):
             raise ConfigError("a query without a true window", expected="one or more", todo="leave it out")
-        visit = self._add_items(len(truth), queries)
-        for table, windows in parts.items():
-            self._add_parts(table, visit, [list(each.T) for each in windows])
+        self._add_tables(queries, truth=[list(each.T) for each in true], predicted=[list(each.T) for each in found])
 
     def compute(self) -> dict[str, float]:
         """R1@0.50, ..., and mIoU; NaN without queries."""

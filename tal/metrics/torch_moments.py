@@ -55,13 +55,11 @@ class MomentMAP(RowMetric):
             ConfigError: lists of different lengths, other shapes, or NaN.
         """
         check_counts("queries", predictions, truth)
-        parts = {
-            "truth": [_columns(each, 2) for each in truth],
-            "predicted": [_columns(each, 3) for each in predictions],
-        }
-        visit = self._add_items(len(truth), queries)
-        for table, entries in parts.items():
-            self._add_parts(table, visit, entries)
+        self._add_tables(
+            queries,
+            truth=[_columns(each, 2) for each in truth],
+            predicted=[_columns(each, 3) for each in predictions],
+        )
 
     def compute(self) -> dict[str, float]:
         """MR-mAP, MR-mAP@0.50, ..., MR-R1@0.50, ...; NaN without ground truth."""

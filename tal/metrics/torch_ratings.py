@@ -7,43 +7,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from tal.errors import ConfigError
 from tal.metrics import quality
 from tal.metrics.progress import value_order_correlation
-from tal.metrics.torch_rows import RowMetric, refuse_nan, to_array
+from tal.metrics.torch_rows import PairMetric, RowMetric, refuse_nan, to_array
 
 
-class QualityCorrelation(RowMetric):
-    """SRCC, KRCC, PLCC, R-l2 and RMSE as `tal.metrics.quality` computes them, of one dimension of quality."""
+class QualityCorrelation(PairMetric):
+    """SRCC, KRCC, PLCC, R-l2 and RMSE as `tal.metrics.quality` computes them, of ratings in one dimension of quality.
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__({"ratings": "ff"}, **settings)
-
-    def update(
-        self,
-        predictions: ArrayLike | Tensor,
-        truth: ArrayLike | Tensor,
-        videos: Sequence[str | int] | Tensor | None = None,
-    ) -> None:
-        """Add videos.
-
-        Args:
-            predictions: (N,) scores.
-            truth: (N,) ratings.
-            videos: (N,) names or numbers of the videos; a video that comes again is left out.
-
-        Raises:
-            ConfigError: other shapes, or NaN.
-        """
-        predicted, true = to_array(predictions).reshape(-1), to_array(truth).reshape(-1)
-        if len(predicted) != len(true):
-            raise ConfigError(f"{len(predicted)} scores and {len(true)} ratings", expected="one of each per video")
-        refuse_nan("ratings", predicted, true)
-        self._add_rows("ratings", self._add_items(len(true), videos), predicted, true)
+    Args:
+        settings: Of torchmetrics.Metric.
+    """
 
     def compute(self) -> dict[str, float]:
         """All five; a correlation of fewer than two videos, or of equal values, is NaN."""
-        _, predicted, truth = self._rows("ratings")
+        predicted, truth = self._pairs()
         return {
             "SRCC": quality.srcc(predicted, truth),
             "KRCC": quality.krcc(predicted, truth),

@@ -3,7 +3,7 @@
 The numbers come from the functions on arrays that the command line uses too, so that both agree to the last digit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from hashlib import blake2b
 from typing import Any
 
@@ -89,6 +89,12 @@ class RowMetric(Metric):
             columns = [np.concatenate(each) for each in zip(*parts, strict=True)]
             self._add_rows(table, np.repeat(visit, [len(part[0]) for part in parts]), *columns)
 
+    def _add_tables(self, items: Sequence[str | int] | Tensor | None, **tables: Sequence[Sequence[Column]]) -> None:
+        """Rows of several tables, each of which says something of every item: per table and item its columns."""
+        visit = self._add_items(len(next(iter(tables.values()))), items)
+        for table, parts in tables.items():
+            self._add_parts(table, visit, parts)
+
     def _add(self, table: str, *columns: Column) -> None:
         kinds = self._columns[table]
         bits = [
@@ -130,6 +136,43 @@ class RowMetric(Metric):
         return [item[order], *(column[known][order] for column in columns)]
 
 
+class PairMetric(RowMetric):
+    """Keeps a predicted and a true number per video.
+
+    Args:
+        settings: Of torchmetrics.Metric.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__({"pairs": "ff"}, **settings)
+
+    def update(
+        self,
+        predictions: ArrayLike | Tensor,
+        truth: ArrayLike | Tensor,
+        videos: Sequence[str | int] | Tensor | None = None,
+    ) -> None:
+        """Add videos.
+
+        Args:
+            predictions: (N,) predicted numbers.
+            truth: (N,) true ones.
+            videos: (N,) names or numbers of the videos; a video that comes again is left out.
+
+        Raises:
+            ConfigError: other shapes, or NaN.
+        """
+        predicted, true = to_array(predictions).reshape(-1), to_array(truth).reshape(-1)
+        check_counts("videos", predicted, true)
+        refuse_nan("predictions or truth", predicted, true)
+        self._add_rows("pairs", self._add_items(len(true), videos), predicted, true)
+
+    def _pairs(self) -> tuple[Column, Column]:
+        """(N,) predicted and (N,) true numbers."""
+        _, predicted, true = self._rows("pairs")
+        return predicted, true
+
+
 def _number(item: str | int) -> int:
     if isinstance(item, str):
         return _HASHED + (int.from_bytes(blake2b(item.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 2)
@@ -146,7 +189,7 @@ def to_array(values: ArrayLike | Tensor, dtype: type = np.float64) -> Column:
     return np.asarray(values, dtype)
 
 
-def check_counts(items: str, predictions: Sequence[Any], truth: Sequence[Any]) -> None:
+def check_counts(items: str, predictions: Sized, truth: Sized) -> None:
     """Raise ConfigError unless there is one entry per item on both sides."""
     if len(predictions) != len(truth):
         raise ConfigError(f"predictions of {len(predictions)} {items} and truth of {len(truth)}")

@@ -45,13 +45,11 @@ class SegmentMetric(RowMetric):
             ConfigError: lists of different lengths, missing or NaN numbers, or labels that are no class.
         """
         check_counts("videos", predictions, truth)
-        parts = {
-            "truth": [self._columns_of(entry, scored=False) for entry in truth],
-            "predicted": [self._columns_of(entry, scored=True) for entry in predictions],
-        }
-        visit = self._add_items(len(truth), videos)
-        for table, entries in parts.items():
-            self._add_parts(table, visit, entries)
+        self._add_tables(
+            videos,
+            truth=[self._columns_of(entry, scored=False) for entry in truth],
+            predicted=[self._columns_of(entry, scored=True) for entry in predictions],
+        )
 
     def _columns_of(self, entry: SegmentsLike, *, scored: bool) -> list[Column]:
         """Label, start, end and, with `scored`, score."""

@@ -101,11 +101,11 @@ class TubeMAP(RowMetric):
             ConfigError: lists of different lengths, NaN, or labels that are no class.
         """
         check_counts("videos", predictions, truth)
-        sides = {"truth": truth, "predicted": predictions}
-        parts = {table: [self._columns_of(tubes) for tubes in side] for table, side in sides.items()}
-        visit = self._add_items(len(truth), videos)
-        for table, entries in parts.items():
-            self._add_parts(table, visit, entries)
+        self._add_tables(
+            videos,
+            truth=[self._columns_of(tubes) for tubes in truth],
+            predicted=[self._columns_of(tubes) for tubes in predictions],
+        )
 
     def _columns_of(self, tubes: Sequence[FrameTube]) -> list[Column]:
         """A row per box: number of the tube in its video, label, four edges, score of the tube, frame."""

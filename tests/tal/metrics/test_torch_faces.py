@@ -225,7 +225,7 @@ def test_misuse_leaves_a_face_as_it_was():
         (MultilabelMAP(3), (torch.ones(2, 3), torch.zeros(2)), "labels of shape"),
         (GroundingRecall(), ([torch.ones(1, 2)], [torch.empty(0, 2)]), "without a true window"),
         (GroundingRecall(), ([torch.ones(3)], [torch.ones(1, 2)]), "windows of shape"),
-        (CountingError(), (torch.ones(2), torch.ones(3)), "2 counts and 3"),
+        (CountingError(), (torch.ones(2), torch.ones(3)), "2 videos and truth of 3"),
     ):
         with pytest.raises(ConfigError, match=told):
             other.update(*update)
@@ -243,7 +243,7 @@ def test_misuse_leaves_a_face_as_it_was():
         (CASES["onset"].face(), (torch.ones(1, 2), torch.full((1, 2), torch.nan)), "truth with NaN"),
         (OnlineDetection(1), ([segments], [segments]), "without 'generation_time'"),
         (CASES["plans"].face(), (torch.ones(2, 3), torch.ones(2, 4)), "plans of shape"),
-        (CASES["quality"].face(), (torch.ones(2), torch.ones(3)), "2 scores and 3 ratings"),
+        (CASES["quality"].face(), (torch.ones(2), torch.tensor([1, torch.nan])), "truth with NaN"),
         (CASES["progress"].face(), ([[0.5, torch.nan]],), "values with NaN"),
         (CASES["masks"].face(), ([pixels], [torch.ones(2, 3)], [{}]), "index maps of shapes"),
         (CASES["masks"].face(), ([pixels * 256], [pixels], [{1: True}]), "indices from 1 to 256"),
