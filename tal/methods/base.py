@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tal.annotations.moment_results import Query
+from tal.errors import ConfigError
 from tal.segments import Segments
 from tal.timeline import SnippetGrid
 
@@ -78,6 +79,16 @@ class Batch:
     def names(self) -> tuple[str, ...]:
         """What tells the batch's predictions apart: the queries' ids, or the videos'."""
         return self.videos if self.queries is None else tuple(each.name for each in self.queries)
+
+    def truth(self) -> tuple[Segments, ...]:
+        """The targets, which a loss needs.
+
+        Raises:
+            ConfigError: a batch without them.
+        """
+        if self.targets is None:
+            raise ConfigError("a loss of a batch without targets", expected="a batch collated for training")
+        return self.targets
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch with its tensors on `device`."""

@@ -18,7 +18,7 @@ from tal.errors import FeatureError
 from tal.methods.base import Batch, Inputs, Method
 from tal.methods.bmn_config import BmnConfig
 from tal.methods.limits import within_video, without_columns
-from tal.methods.pyramid_config import require
+from tal.methods.pyramid_config import require_streams
 from tal.methods.video_scores import name_detections
 from tal.modules.boundary_losses import balanced_entropy, draw_bands, mean_square
 from tal.modules.boundary_maps import BoundaryHead, GroupedConvs, SegmentMap
@@ -72,7 +72,7 @@ class Bmn(Method):
 
     def __init__(self, config: BmnConfig) -> None:
         super().__init__()
-        require(bool(config.streams), "a method without feature streams", "streams: their names and widths")
+        require_streams(config.streams)
         self.config, self.classes = config, config.classes
         c = config
         self.streams = StreamProjection(c.streams, None)
@@ -191,7 +191,7 @@ class Bmn(Method):
     def instances(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
         """Starts and ends (I,) of every window's instances, in snippets from its beginning, within the window."""
         found, device = [], batch.mask.device
-        for grid, instances in zip(batch.grids, batch.targets or (), strict=True):
+        for grid, instances in zip(batch.grids, batch.truth(), strict=True):
             shift = 0.5 if self.config.origin == "cells" else 0.0
             times = np.stack([grid.to_idx(instances.start_s), grid.to_idx(instances.end_s)]) + shift
             start, end = torch.from_numpy(times.clip(0, self.config.train_snippets)).float().to(device)

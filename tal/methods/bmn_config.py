@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from tal.methods.pyramid_config import require
+from tal.methods.pyramid_config import check_classes, require
 from tal.ops.boundary_matching import Layout
 from tal.ops.nms import NmsConfig
 
@@ -147,7 +147,7 @@ class BmnConfig:
         total = sum(self.streams.values())
         require(total % self.groups == 0, f"features of width {total} in {self.groups} groups", "a multiple of groups")
         require(self.map_kernel % 2 == 1, f"map_kernel of {self.map_kernel}", "an odd number")
-        require(len(set(self.classes)) == len(self.classes), "classes named twice", "distinct names")
+        check_classes(self.classes, ())
 
     @property
     def class_agnostic(self) -> bool:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tal.methods.base import Batch, Inputs, Method
 from tal.methods.limits import within_video, without_columns
-from tal.methods.pyramid_config import require
+from tal.methods.pyramid_config import check_classes, require, require_data
 from tal.methods.video_scores import name_detections
 from tal.modules.inputs import StreamProjection
 from tal.modules.losses import sigmoid_focal_loss
@@ -115,10 +115,7 @@ class DenoiseSegmentsConfig:
         require(fits, f"width {self.width} with {self.heads} heads", "an even width that the heads divide")
         kinds = ("softmax", "focal")
         require(self.label_loss in kinds, f"label_loss {self.label_loss!r}", '"softmax" or "focal"')
-        duplicates = sorted({name for name in self.classes if self.classes.count(name) > 1})
-        require(not duplicates, f"classes named twice: {', '.join(duplicates)}", "distinct names")
-        unknown = sorted(set(self.empty_classes) - set(self.classes)) if self.classes else []
-        require(not unknown, f"empty_classes that are no classes: {', '.join(unknown)}", "names from classes")
+        check_classes(self.classes, self.empty_classes)
 
 
 _AT_LEAST_ONE = (
@@ -146,8 +143,7 @@ class DenoiseSegments(Method):
 
     def __init__(self, config: DenoiseSegmentsConfig) -> None:
         super().__init__()
-        require(bool(config.streams), "a method without feature streams", "streams: their names and widths")
-        require(bool(config.classes), "a method without classes", "classes: their names")
+        require_data(config.streams, config.classes)
         self.config, self.classes = config, config.classes
         c = config
         self.streams = StreamProjection(c.streams, None)
@@ -197,9 +193,8 @@ class DenoiseSegments(Method):
 
     def targets(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
         """Per window the instances: (N, 2) centre and width in fractions of its snippets, and (N,) which output."""
-        require(batch.targets is not None, "a loss of a batch without targets", "a batch collated for training")
         device, found = batch.mask.device, []
-        for grid, instances in zip(batch.grids, batch.targets or (), strict=True):
+        for grid, instances in zip(batch.grids, batch.truth(), strict=True):
             ends = np.stack([grid.to_idx(instances.start_s), grid.to_idx(instances.end_s)], axis=1) + _CENTRE
             fractions = torch.from_numpy((ends / grid.count).clip(0, 1)).to(device, torch.float32)
             label = torch.from_numpy(instances.label * (not self.config.class_agnostic)).to(device)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tal.errors import ConfigError
 from tal.methods.answers import Answer
 from tal.methods.base import Batch, Inputs, Method
-from tal.methods.pyramid_config import require
+from tal.methods.pyramid_config import require, require_streams
 from tal.modules.span_losses import bin_loss, label_loss, saliency_loss, span_losses
 from tal.modules.transformer import InputProjection, LearnedPositions, SinePositions, Wavelengths
 from tal.ops.matching import FOREGROUND, Matches, MatchWeights, match_bins, match_spans
@@ -162,7 +162,7 @@ class MomentMethod(Method):
 
     def __init__(self, config: MomentConfig) -> None:
         super().__init__()
-        require(bool(config.streams), "a method without feature streams", "streams: their names and widths")
+        require_streams(config.streams)
         require(config.text_width > 0, "a method without text features", "text_width: that of a query's tokens")
         self.config, self.classes = config, ()
         c = config
@@ -262,9 +262,8 @@ class MomentMethod(Method):
 
     def targets(self, batch: Batch, form: Literal["fractions", "bins"] = "fractions") -> list[Tensor]:
         """Per video the moments, (N, 2): centre and width as fractions of its snippets, or first and last snippet."""
-        require(batch.targets is not None, "a loss of a batch without targets", "a batch collated for training")
         found = []
-        for grid, moments in zip(batch.grids, batch.targets or (), strict=True):
+        for grid, moments in zip(batch.grids, batch.truth(), strict=True):
             count = min(grid.count, self.config.train_snippets)
             # Snippets are cells side by side here: an end of 0 is the first one's start, of `count` the last one's end.
             cells = np.stack([grid.to_idx(moments.start_s), grid.to_idx(moments.end_s)], axis=1) + 0.5

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tal.methods.base import Batch, Inputs, Method
 from tal.methods.limits import within_video, without_columns
-from tal.methods.pyramid_config import PyramidConfig, require
+from tal.methods.pyramid_config import PyramidConfig, require_data
 from tal.methods.video_scores import name_detections
 from tal.modules.heads import ClassificationHead, RegressionHead
 from tal.modules.inputs import ConvStack, StreamProjection
@@ -83,8 +83,7 @@ class PyramidMethod(Method):
 
     def __init__(self, config: PyramidConfig) -> None:
         super().__init__()
-        require(bool(config.streams), "a method without feature streams", "streams: their names and widths")
-        require(bool(config.classes), "a method without classes", "classes: their names")
+        require_data(config.streams, config.classes)
         self.config, self.classes = config, config.classes
         c = config
         streams = {name: width for name, width in c.streams.items() if name in c.embedded_streams}
@@ -243,9 +242,8 @@ class PyramidMethod(Method):
 
     def instances(self, batch: Batch) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Per window, the instances' start and end in snippets, (N,) float, and their outputs, (N,) int64."""
-        require(batch.targets is not None, "a loss of a batch without targets", "a batch collated for training")
         device, found = batch.mask.device, []
-        for grid, instances in zip(batch.grids, batch.targets or (), strict=True):
+        for grid, instances in zip(batch.grids, batch.truth(), strict=True):
             ends = np.stack([grid.to_idx(instances.start_s), grid.to_idx(instances.end_s)])
             start_idx, end_idx = torch.from_numpy(ends).to(device, torch.float32)
             label = torch.from_numpy(instances.label * (not self.config.class_agnostic)).to(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -125,10 +125,7 @@ class PyramidConfig:
         )
 
     def _check_data(self) -> None:
-        duplicates = sorted({name for name in self.classes if self.classes.count(name) > 1})
-        require(not duplicates, f"classes named twice: {', '.join(duplicates)}", "distinct names")
-        unknown = sorted(set(self.empty_classes) - set(self.classes)) if self.classes else []
-        require(not unknown, f"empty_classes that are no classes: {', '.join(unknown)}", "names from classes")
+        check_classes(self.classes, self.empty_classes)
         thin = [name for name, width in self.streams.items() if width < 1]
         require(not thin, f"streams without width: {', '.join(thin)}", "a positive width per stream")
         if self.projection is not None:
@@ -192,3 +189,22 @@ def require(fine: bool, given: str, expected: str) -> None:
     """Raise a ConfigError unless `fine`."""
     if not fine:
         raise ConfigError(given, expected=expected)
+
+
+def check_classes(classes: Sequence[str], empty: Sequence[str]) -> None:
+    """Raise a ConfigError if a class has two places, or an empty one none."""
+    duplicates = sorted({name for name in classes if classes.count(name) > 1})
+    require(not duplicates, f"classes named twice: {', '.join(duplicates)}", "distinct names")
+    unknown = sorted(set(empty) - set(classes)) if classes else []
+    require(not unknown, f"empty_classes that are no classes: {', '.join(unknown)}", "names from classes")
+
+
+def require_data(streams: Mapping[str, int], classes: Sequence[str]) -> None:
+    """Raise a ConfigError unless there are streams to see and classes to find: what a network is built for."""
+    require_streams(streams)
+    require(bool(classes), "a method without classes", "classes: their names")
+
+
+def require_streams(streams: Mapping[str, int]) -> None:
+    """Raise a ConfigError unless there are streams to see."""
+    require(bool(streams), "a method without feature streams", "streams: their names and widths")
