@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from tal.backbones import load_backbone, of_frames
+from tal.audio.base import AudioBackbone
+from tal.backbones import load_backbone
 from tal.backbones.base import Backbone
-from tal.errors import FeatureError, TalError
+from tal.errors import FeatureError, TalError, VideoError
 from tal.features import open_features
-from tal.features.align import on_one_grid
+from tal.features.align import interpolated, on_one_grid
+from tal.features.audio import audio_feature_spec, stream_audio
 from tal.features.base import FeatureSource, FeatureSpec, VideoFeatures
 from tal.features.extractor import feature_spec, stream_video
 from tal.methods.video_scores import check_covered, read_video_scores
@@ -21,7 +23,7 @@ from tal.methods.windows import FeatureStream, Floats, detect
 from tal.package import Package, load_model
 from tal.registry import BACKBONES
 from tal.segments import Segments, check_threshold
-from tal.timeline import check_one_grid
+from tal.timeline import check_one_grid, in_step
 from tal.video import probe
 
 _LOG = logging.getLogger(__name__)
@@ -130,8 +132,9 @@ class Localizer:
 
     Args:
         package: The model.
-        sources: Stream -> folder of features, read in place of the videos; None: features are made from the videos.
-            Videos may be absent from the folder of a stream that the model can do without, and so may the folder.
+        sources: Stream -> folder of features, read in place of the videos; None: features are made from the videos, of
+            their pictures and of their sound. A stream that the model can do without may be missing: its folder, a
+            video in its folder, the sound of a video, or the backbone that made it; what is left out so is logged.
         weights: Stream -> local file of its backbone's weights, for features that were made with one.
         video_scores: Video -> (K,) class scores from an external classifier, which name the detections.
 
@@ -150,15 +153,14 @@ class Localizer:
     ) -> None:
         self.package, self.sources, self._video_scores = package, dict(sources or {}), video_scores
         self._device = str(next(package.model.parameters()).device)
-        self._backbones: dict[str, Backbone] = {}
+        self._backbones: dict[str, Backbone | AudioBackbone] = {}
         self._having = {
             name: frozenset(self.sources[name].ids() if name in self.sources else ())
             for name in package.model.inputs.optional
         }
         if sources is None:
-            for name, spec in package.features.items():
-                self._backbones[name] = _backbone_of(name, spec, self._device, (weights or {}).get(name))
-            package.check_features({name: feature_spec(each.spec) for name, each in self._backbones.items()})
+            self._build_backbones(weights or {})
+            package.check_features({name: _spec_of(each) for name, each in self._backbones.items()})
         else:
             package.check_features({name: source.spec for name, source in sources.items()})
         if video_scores is None and getattr(package.model.config, "class_agnostic", False):
@@ -166,6 +168,19 @@ class Localizer:
         # Suppression's kernels are compiled or loaded here, and not amid the first video.
         label = np.full(1, 0 if package.classes else -1)
         package.model.suppress(Segments(start_s=np.zeros(1), end_s=np.ones(1), label=label, classes=package.classes))
+
+    def _build_backbones(self, weights: Mapping[str, Path]) -> None:
+        for name, spec in self.package.features.items():
+            known = spec.backbone.partition(":")[0] in BACKBONES
+            if not known and name in self.package.model.inputs.optional:
+                _LOG.warning(
+                    "localizing without the stream %r, which the model can do without: no backbone here makes %s; "
+                    "give --features to localize with it",
+                    name,
+                    spec.backbone,
+                )
+            else:
+                self._backbones[name] = _backbone_of(name, spec, self._device, weights.get(name))
 
     def check_scored(self, videos: Iterable[str]) -> None:
         """Refuse videos without video-level scores, if there are such scores at all.
@@ -258,11 +273,12 @@ class Localizer:
             progress(position + 1)
 
     def _stored(self, video: str, duration_s: float | None, fps: float | None) -> FeatureStream:
-        loaded = {
-            name: self.sources[name].load(video, duration_s=duration_s, fps=fps)
-            for name in self.package.features
-            if video in self._having.get(name, (video,))
-        }
+        loaded = {}
+        for name in self.package.features:
+            if video in self._having.get(name, (video,)):
+                loaded[name] = self.sources[name].load(video, duration_s=duration_s, fps=fps)
+            elif name in self.sources:
+                _LOG.warning("%s: localized without the stream %r: its folder has no features of it", video, name)
         loaded = on_one_grid(loaded)
         first = next(iter(loaded.values()))
         check_one_grid(video, {name: each.grid for name, each in loaded.items()})
@@ -277,21 +293,45 @@ class Localizer:
     def _extracted(self, video: str, path: Path | None, progress: Progress) -> FeatureStream:
         if path is None:
             raise FeatureError(f"no file of video {video!r}", expected="a video, or a folder of features")
-        pieces = {name: stream_video(path, each, video=video, isolate=True) for name, each in self._backbones.items()}
-        first = {name: next(each, None) for name, each in pieces.items()}
-        heads = [each for each in first.values() if each is not None]
-        if len(heads) != len(first):
-            raise FeatureError(f"{path}: no features", cause="a video without a single frame")
-        duration_s = heads[0].duration_s
-        count = None if duration_s is None else round(duration_s / heads[0].grid.stride_s)
-        check_one_grid(video, {name: each.grid for name, each in zip(first, heads, strict=True)}, count=count)
-        chunks = {
-            name: _as_stored(_told(chain([head], pieces[name]), progress), self.package.features[name].dtype)
-            for name, head in zip(first, heads, strict=True)
-        }
+        begun = {name: self._begun(video, path, name) for name in self._backbones}
+        streams = {name: each for name, each in begun.items() if each is not None}
+        (first, (head, pieces)), *_ = streams.items()
+        duration_s = next((each.duration_s for each, _ in streams.values() if each.duration_s is not None), None)
+        count = head.grid.count if duration_s is None else round(duration_s / head.grid.stride_s)
+        streams[first] = head, _told(pieces, progress)
+        chunks = {}
+        for name, (piece, coming) in streams.items():
+            rows = _as_stored(coming, self.package.features[name].dtype)
+            fits = in_step(head.grid, piece.grid, count)
+            chunks[name] = rows if fits else interpolated(rows, piece.grid, head.grid)
         return FeatureStream(
-            video=video, chunks=chunks, grid=heads[0].grid, duration_s=np.inf if duration_s is None else duration_s
+            video=video, chunks=chunks, grid=head.grid, duration_s=np.inf if duration_s is None else duration_s
         )
+
+    def _begun(self, video: str, path: Path, name: str) -> tuple[VideoFeatures, Iterator[VideoFeatures]] | None:
+        """The first piece of a stream, and all of them; None of sound that is missing and not needed."""
+        backbone = self._backbones[name]
+        if isinstance(backbone, AudioBackbone):
+            pieces = stream_audio(path, backbone, video=video, isolate=True)
+        else:
+            pieces = stream_video(path, backbone, video=video, isolate=True)
+        try:
+            head = next(pieces, None)
+        except VideoError as error:
+            if error.stage != "audio":
+                raise
+            if name not in self.package.model.inputs.optional:
+                cause = f"a video without sound that can be read; the model needs it, as its stream {name!r}"
+                raise VideoError(path, error.stage, error.reason, cause=cause) from error
+            _LOG.warning("%s: localized without the stream %r: %s", video, name, error.reason)
+            return None
+        if head is None:
+            raise FeatureError(f"{path}: no features", cause="a video without a single frame")
+        return head, chain([head], pieces)
+
+
+def _spec_of(backbone: Backbone | AudioBackbone) -> FeatureSpec:
+    return audio_feature_spec(backbone.spec) if isinstance(backbone, AudioBackbone) else feature_spec(backbone.spec)
 
 
 def _told(pieces: Iterable[VideoFeatures], progress: Progress) -> Iterator[VideoFeatures]:
@@ -310,20 +350,14 @@ def _as_stored(pieces: Iterable[VideoFeatures], dtype: str) -> Iterator[Floats]:
     return (piece.features.astype(dtype).astype(np.float32) for piece in pieces)
 
 
-def _backbone_of(stream: str, spec: FeatureSpec, device: str, weights: Path | None) -> Backbone:
+def _backbone_of(stream: str, spec: FeatureSpec, device: str, weights: Path | None) -> Backbone | AudioBackbone:
     """The backbone that makes features of this spec."""
     if spec.backbone.partition(":")[0] not in BACKBONES:
         raise FeatureError(
             f"the model reads features {spec.backbone!r} (stream {stream!r}), which no backbone here makes",
             expected="a folder of such features",
             cause="it was trained on features that others made",
-            todo="give --features FOLDER",
-        )
-    if "log_mel" in spec.transform:
-        raise FeatureError(
-            f"the model hears: its stream {stream!r} is of {spec.backbone}, features of sound",
-            expected="folders of features for all its streams",
-            todo="make them with tal extract, and give --features STREAM=FOLDER for each",
+            todo=f"give --features FOLDER, or --features {stream}=FOLDER and one for each other stream",
         )
     known = {"": None, "random": "random"}
     if weights is None and spec.weights == "file":
@@ -332,7 +366,7 @@ def _backbone_of(stream: str, spec: FeatureSpec, device: str, weights: Path | No
             expected="that file again",
             todo=f"give --weights FILE, or --weights {stream}=FILE for a model of several streams",
         )
-    backbone = load_backbone(
+    return load_backbone(
         spec.backbone,
         weights=known.get(spec.weights, weights),
         device=device,
@@ -340,7 +374,6 @@ def _backbone_of(stream: str, spec: FeatureSpec, device: str, weights: Path | No
         resize_mode=spec.transform.get("mode", "fast"),
         flow_weights=_flow_weights(stream, spec),
     )
-    return of_frames(backbone)
 
 
 def _flow_weights(stream: str, spec: FeatureSpec) -> str | None:

@@ -108,6 +108,10 @@ class SnippetGrid:
         center_s = self.offset_s + self.window_s / 2 + (stride_s - self.stride_s) / 2
         return SnippetGrid(offset_s=center_s - window_s / 2, stride_s=stride_s, window_s=window_s, count=count)
 
+    def slack_s(self, duration_s: float, tolerance: float = 0.02) -> float:
+        """How far from a video's end the grid's may lie, seconds: a window and a stride, or a share of the duration."""
+        return max(self.window_s + self.stride_s, tolerance * duration_s)
+
     def check_duration(self, duration_s: float, *, name: str = "features", tolerance: float = 0.02) -> None:
         """Refuse a grid that does not fit a video's duration.
 
@@ -117,7 +121,7 @@ class SnippetGrid:
         Raises:
             GridError: with both numbers and the likely cause.
         """
-        slack_s = max(self.window_s + self.stride_s, tolerance * duration_s)
+        slack_s = self.slack_s(duration_s, tolerance)
         if abs(self.end_s - duration_s) <= slack_s:
             return
         raise GridError(

@@ -1,13 +1,16 @@
 """Streams with grids of their own on one grid: the first stream's, by linear interpolation in time."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tal.errors import GridError
 from tal.features.base import VideoFeatures
 from tal.timeline import SnippetGrid, in_step
+
+Floats = NDArray[np.floating]
 
 
 def on_one_grid(streams: Mapping[str, VideoFeatures]) -> dict[str, VideoFeatures]:
@@ -45,9 +48,52 @@ def _interpolated(features: VideoFeatures, grid: SnippetGrid, name: str) -> Vide
             cause=error.cause,
             todo="correct their layouts, or extract them from the same file",
         ) from error
-    at = np.clip(own.to_idx(grid.centers_s), 0, own.count - 1)
+    rows = _rows_at(own.to_idx(grid.centers_s), np.asarray(features.features, np.float32))
+    return replace(features, features=rows, grid=grid)
+
+
+def interpolated(pieces: Iterable[Floats], own: SnippetGrid, grid: SnippetGrid) -> Iterator[Floats]:
+    """Rows that come piece by piece, at another grid's centres: those that `on_one_grid` gives of the whole.
+
+    Args:
+        pieces: (n, ...) at a time, in order.
+        own: Their grid; its count is not used.
+        grid: The other; its count is not used either. Beyond the last centre of `own` its last row holds, for so long
+            as `on_one_grid` lets streams end apart.
+
+    Yields:
+        (n, ...) float32, for consecutive snippets of `grid` from the first on.
+    """
+    held: Floats | None = None
+    first = wanted = 0  # own row that `held` begins with; row of `grid` that comes next
+    for piece in pieces:
+        if not len(piece):
+            continue
+        rows = np.asarray(piece, np.float32)
+        held = rows if held is None else np.concatenate([held, rows])
+        stop = _first_row_at(grid, float(own.to_seconds(first + len(held) - 1)))
+        if stop > wanted:
+            at = own.to_idx(grid.to_seconds(np.arange(wanted, stop)))
+            yield _rows_at(at - first, held)
+            wanted = stop
+            dropped = max(int(at[-1]) - first, 0)
+            held, first = held[dropped:].copy(), first + dropped
+    if held is None:
+        return
+    end_s = replace(own, count=first + len(held)).end_s
+    stop = max(_first_row_at(grid, end_s + own.slack_s(end_s)), wanted)
+    yield _rows_at(own.to_idx(grid.to_seconds(np.arange(wanted, stop))) - first, held)
+
+
+def _first_row_at(grid: SnippetGrid, time_s: float) -> int:
+    """The first row whose centre is at a time or after it."""
+    return max(int(np.ceil(grid.to_idx(time_s))), 0)
+
+
+def _rows_at(at: NDArray[np.float64], rows: Floats) -> Floats:
+    """(N,) fractional row numbers, limited to those of (T, ...) rows -> (N, ...)."""
+    at = np.clip(at, 0, len(rows) - 1)
     before = np.floor(at).astype(np.int64)
-    after = np.minimum(before + 1, own.count - 1)
-    rows = np.asarray(features.features, np.float32)
+    after = np.minimum(before + 1, len(rows) - 1)
     share = (at - before).astype(np.float32).reshape(-1, *[1] * (rows.ndim - 1))
-    return replace(features, features=rows[before] * (1 - share) + rows[after] * share, grid=grid)
+    return rows[before] * (1 - share) + rows[after] * share

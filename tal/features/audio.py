@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from tal.audio.base import AudioBackbone, AudioSpec
-from tal.audio.reader import SoundReader
+from tal.audio.reader import RemoteSound, SoundReader
 from tal.console import track
 from tal.errors import FeatureError, TalError
 from tal.features.audio_decoding import BackgroundSound, ExampleReader, Floats, SoundEnded
@@ -27,7 +27,7 @@ from tal.features.rows import Rows
 from tal.features.store import FeatureStore
 from tal.features.summary import Summary
 from tal.timeline import SnippetGrid
-from tal.video.process import PATIENCE
+from tal.video.process import PATIENCE, WorkerProcess
 
 _LOG = logging.getLogger(__name__)
 
@@ -116,15 +116,67 @@ def extract_audio_file(path: Path, backbone: AudioBackbone, *, batch_examples: i
     Raises:
         VideoError: the file cannot be opened or decoded; stage "audio" if it has no sound.
     """
-    batches = _Batches(backbone, batch_examples)
     sound = ExampleReader(SoundReader(path, backbone.spec.sample_rate), backbone.spec)
-    found = [rows for examples in sound.examples() for _, rows in batches.add(path.stem, examples)]
-    found += [rows for _, rows in batches.flush()]
-    for loss in sound.losses:
-        _LOG.warning("%s: %s", path, loss)
-    features = np.concatenate(found)
+    features = np.concatenate(list(_rows(path, sound, backbone, batch_examples)))
     grid = audio_grid(backbone.spec, len(features))
     return VideoFeatures(video=path.stem, features=features, grid=grid, duration_s=sound.duration_s)
+
+
+def stream_audio(
+    path: Path,
+    backbone: AudioBackbone,
+    *,
+    video: str | None = None,
+    batch_examples: int | None = None,
+    isolate: bool = False,
+) -> Iterator[VideoFeatures]:
+    """The features of one file's sound, piece by piece, in memory that does not grow with its length.
+
+    Args:
+        path: The file.
+        backbone: In inference mode, on its device.
+        video: The id; the file's stem if None.
+        batch_examples: Examples per run of the network.
+        isolate: Decode in a process of its own, so that a decoder that crashes or stands still costs this file only;
+            it takes half a second to start.
+
+    Yields:
+        Features of consecutive snippets with the grid of just these. `duration_s` is the video's; None in a file of
+        sound alone.
+
+    Raises:
+        VideoError: the file cannot be opened or decoded; stage "audio" if it has no sound.
+    """
+    spec, process, first = backbone.spec, WorkerProcess(), 0
+    try:
+        sound = ExampleReader(_opened(path, spec, process if isolate else None), spec)
+        for rows in _rows(path, sound, backbone, batch_examples):
+            grid = audio_grid(spec, first + len(rows)).slice(first, first + len(rows))
+            first += len(rows)
+            name = path.stem if video is None else video
+            yield VideoFeatures(video=name, features=rows, grid=grid, duration_s=sound.duration_s or None)
+    finally:
+        process.end()
+
+
+def _opened(path: Path, spec: AudioSpec, process: WorkerProcess | None) -> SoundReader | RemoteSound:
+    """The sound, in a process if one is given and can be started."""
+    if process is not None:
+        try:
+            return RemoteSound(path, spec.sample_rate, worker=process)
+        except OSError as error:
+            _LOG.warning("no process can be started (%s): decoding in this one", error)
+    return SoundReader(path, spec.sample_rate)
+
+
+def _rows(path: Path, sound: ExampleReader, backbone: AudioBackbone, batch_examples: int | None) -> Iterator[Floats]:
+    """(n, C) at a time; what could not be decoded is logged at the end."""
+    batches = _Batches(backbone, batch_examples)
+    for examples in sound.examples():
+        yield from (rows for _, rows in batches.add(path.stem, examples))
+    yield from (rows for _, rows in batches.flush())
+    for loss in sound.losses:
+        _LOG.warning("%s: %s", path, loss)
 
 
 class _Batches:
