@@ -1,6 +1,8 @@
 """ActionFormer as a method: learning, masks, precision, time, fusion, settings."""
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,14 +10,15 @@ import torch
 
 from tal.errors import ConfigError
 from tal.methods.actionformer import ActionFormer, ActionFormerConfig
-from tal.methods.base import Batch
 from tal.ops.nms import NmsConfig
-from tal.segments import Segments, tiou
-from tal.timeline import SnippetGrid
+from tal.segments import Segments
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from clips import CLASSES, WIDTH, clips, every_parameter_learns, learns, trains_in_bfloat16, trains_without_instances
 
 SMALL = ActionFormerConfig(
-    streams={"features": 8},
-    classes=("run", "jump"),
+    streams={"features": WIDTH},
+    classes=CLASSES,
     train_snippets=64,
     width=32,
     heads=2,
@@ -23,30 +26,6 @@ SMALL = ActionFormerConfig(
     branch_layers=3,
     window=9,
 )
-
-
-def _batch(videos=4, *, count=60, T=64, seed=0, stride_s=0.5):
-    """Noise in which every instance adds its class's pattern; instances of 4 to 12 seconds."""
-    rng = np.random.default_rng(seed)
-    pattern = np.random.default_rng(7).normal(size=(2, 8)) * 2
-    grid = SnippetGrid(offset_s=3.0, stride_s=stride_s, window_s=1.0, count=count)
-    features, targets = np.zeros((videos, 8, T), np.float32), []
-    for row in range(videos):
-        features[row, :, :count] = rng.normal(size=(8, count)) * 0.5
-        start_s = grid.centers_s[0] + np.array([1.0, 15.0]) + rng.uniform(0, 2, 2)
-        end_s = start_s + rng.uniform(4, 12, 2)
-        label = rng.integers(0, 2, 2)
-        for s, e, k in zip(start_s, end_s, label, strict=True):
-            features[row][:, :count][:, (grid.centers_s > s) & (grid.centers_s < e)] += pattern[k][:, None]
-        targets.append(Segments(start_s=start_s, end_s=end_s, label=label, classes=SMALL.classes))
-    return Batch(
-        streams={"features": torch.from_numpy(features)},
-        mask=(torch.arange(T) < count).expand(videos, 1, T),
-        grids=(grid,) * videos,
-        durations_s=(grid.end_s,) * videos,
-        videos=tuple(map(str, range(videos))),
-        targets=tuple(targets),
-    )
 
 
 def _model(**changes):
@@ -60,35 +39,16 @@ def _model(**changes):
     ids=["local", "global, top-down", "class-agnostic"],
 )
 def test_overfits_a_handful_of_clips(changes):
-    model, batch = _model(init_loss_norm=20, drop_path=0.05, **changes), _batch(2)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3)
-    first = last = None
-    for _ in range(50):
-        losses = model.loss(model(batch), batch)
-        optimiser.zero_grad()
-        losses["loss"].backward()
-        optimiser.step()
-        last = losses["classification"].item()
-        first = last if first is None else first
-    assert last < 0.2 * first
-    for found, wanted in zip(model.eval().predict(batch), batch.targets, strict=True):
-        best = found[:2]
-        overlap = tiou(wanted.start_s, wanted.end_s, best.start_s, best.end_s)
-        assert overlap.max(axis=1).min() > 0.75
-        labels = best.label[overlap.argmax(axis=1)]
-        assert labels.tolist() == ([-1, -1] if model.config.class_agnostic else wanted.label.tolist())
+    learns(_model(init_loss_norm=20, drop_path=0.05, **changes), clips(2))
 
 
 def test_gradients_reach_every_parameter():
-    model, batch = _model(neck="top_down", relative_positions=True, projection={"features": 32}), _batch()
-    model.loss(model(batch), batch)["loss"].backward()
-    idle = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
-    assert not idle
+    every_parameter_learns(_model(neck="top_down", relative_positions=True, projection={"features": 32}), clips(4))
 
 
 @pytest.mark.parametrize("window", [9, 0])
 def test_what_stands_in_padded_positions_does_not_matter(window):
-    model, batch = _model(window=window).eval(), _batch(count=37)
+    model, batch = _model(window=window).eval(), clips(counts=[37] * 2)
     dirty = torch.where(batch.mask, batch.streams["features"], torch.full((), 50.0))
     with torch.no_grad():
         clean, other = model(batch), model(replace(batch, streams={"features": dirty}))
@@ -101,7 +61,7 @@ def test_what_stands_in_padded_positions_does_not_matter(window):
 @pytest.mark.parametrize("count", [5, 36, 37, 59, 64])
 def test_padding_further_changes_nothing(count):
     model = _model().eval()
-    short, padded = _batch(count=count, T=count), _batch(count=count, T=64)
+    short, padded = clips(counts=[count] * 2, T=count), clips(counts=[count] * 2)
     with torch.no_grad():
         for ours, theirs in zip(model(short).logits, model(padded).logits, strict=True):
             shared = min(ours.shape[-1], theirs.shape[-1])
@@ -110,36 +70,27 @@ def test_padding_further_changes_nothing(count):
 
 
 def test_bfloat16_autocast_trains():
-    model, batch = _model(), _batch()
-    full = model.loss(model(batch), batch)["loss"]
-    model = _model()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        losses = model.loss(model(batch), batch)
-    assert losses["loss"].dtype == torch.float32
-    assert losses["loss"].item() == pytest.approx(full.item(), rel=0.05)
-    losses["loss"].backward()
-    assert all(value.grad.isfinite().all() for value in model.parameters())
+    trains_in_bfloat16(_model, clips(4))
 
 
 def test_a_batch_without_instances_has_a_loss():
-    model, batch = _model(), _batch()
-    batch = replace(batch, targets=(Segments.empty(SMALL.classes),) * len(batch))
-    losses = model.loss(model(batch), batch)
-    assert losses["regression"].item() == 0
-    losses["loss"].backward()
-    assert all(value.grad is not None and value.grad.isfinite().all() for value in model.parameters())
+    trains_without_instances(_model(), clips(4))
+
+
+def test_a_loss_needs_targets():
+    model, batch = _model(), clips(1)
     with pytest.raises(ConfigError, match="without targets"):
         model.loss(model(batch), replace(batch, targets=None))
 
 
 def test_balanced_losses():
-    model, batch = _model(loss_weight=-1.0).eval(), _batch()
+    model, batch = _model(loss_weight=-1.0).eval(), clips(2)
     losses = model.loss(model(batch), batch)
     assert losses["loss"].item() == pytest.approx(2 * losses["classification"].item(), rel=1e-5)
 
 
 def test_candidates_know_their_point_and_detections_end_with_the_video():
-    model, batch = _model().eval(), _batch()
+    model, batch = _model().eval(), clips(2)
     with torch.no_grad():
         outputs = model(batch)
         candidates = model.candidates(outputs, batch)
@@ -157,7 +108,7 @@ def test_candidates_know_their_point_and_detections_end_with_the_video():
 
 def test_time_of_features_resized_to_a_fixed_length():
     """Halving the snippets of a video doubles the stride and leaves times where they are."""
-    model, batch = _model().eval(), _batch(count=64)
+    model, batch = _model().eval(), clips(counts=[64] * 2)
     halved = replace(
         batch,
         streams={"features": torch.nn.functional.avg_pool1d(batch.streams["features"], 2)},
@@ -182,7 +133,7 @@ def _proposals():
         end_s=start_s + rng.uniform(1, 9, 300),
         score=rng.uniform(0.01, 1, 300),
         label=rng.integers(0, 2, 300),
-        classes=SMALL.classes,
+        classes=CLASSES,
     )
 
 
@@ -216,7 +167,7 @@ def test_feature_statistics_travel_with_the_weights():
     model.set_feature_stats({"features": (torch.full((8,), 2.0), torch.full((8,), 4.0))})
     other = _model()
     other.load_state_dict(model.state_dict())
-    batch = _batch()
+    batch = clips(2)
     with torch.no_grad():
         scaled = replace(batch, streams={"features": (batch.streams["features"] - 2) / 4})
         expected = _model().eval()(scaled)

@@ -1,7 +1,9 @@
 """ASL: ActionFormer where its parts are off; weights and losses by hand where they are on; gradients; learning."""
 
 import math
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +12,13 @@ import torch
 from tal.errors import ConfigError
 from tal.methods.actionformer import ActionFormer, ActionFormerConfig
 from tal.methods.asl import Asl, AslConfig
-from tal.methods.base import Batch
 from tal.modules.losses import distance_tiou
-from tal.segments import Segments, tiou
-from tal.timeline import SnippetGrid
 
-CLASSES = ("run", "jump")
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from clips import CLASSES, WIDTH, clips, every_parameter_learns, learns, trains_in_bfloat16, trains_without_instances
+
 HOST = {
-    "streams": {"features": 8},
+    "streams": {"features": WIDTH},
     "classes": CLASSES,
     "train_snippets": 64,
     "width": 16,
@@ -40,30 +41,6 @@ def _host(**changes):
     return ActionFormer(ActionFormerConfig(**{**HOST, **changes}))
 
 
-def _batch(videos=2, *, count=60, T=64, seed=0):
-    """Noise in which every instance adds its class's pattern; two instances of 4 to 12 seconds each."""
-    rng = np.random.default_rng(seed)
-    pattern = np.random.default_rng(7).normal(size=(2, 8)) * 2
-    grid = SnippetGrid(offset_s=3.0, stride_s=0.5, window_s=1.0, count=count)
-    features, targets = np.zeros((videos, 8, T), np.float32), []
-    for row in range(videos):
-        features[row, :, :count] = rng.normal(size=(8, count)) * 0.5
-        start_s = grid.centers_s[0] + np.array([1.0, 15.0]) + rng.uniform(0, 2, 2)
-        end_s = start_s + rng.uniform(4, 12, 2)
-        label = rng.permutation(2)
-        for s, e, k in zip(start_s, end_s, label, strict=True):
-            features[row][:, :count][:, (grid.centers_s > s) & (grid.centers_s < e)] += pattern[k][:, None]
-        targets.append(Segments(start_s=start_s, end_s=end_s, label=label, classes=CLASSES))
-    return Batch(
-        streams={"features": torch.from_numpy(features)},
-        mask=(torch.arange(T) < count).expand(videos, 1, T),
-        grids=(grid,) * videos,
-        durations_s=(grid.end_s,) * videos,
-        videos=tuple(map(str, range(videos))),
-        targets=tuple(targets),
-    )
-
-
 def test_the_host_is_the_same_network_from_the_same_seed():
     host, asl = _host().state_dict(), _asl().state_dict()
     assert list(asl)[: len(host)] == list(host)
@@ -78,7 +55,7 @@ def test_the_host_is_the_same_network_from_the_same_seed():
     "changes", [{}, {"class_agnostic": True, "loss_weight": 0.0}, {"label_smoothing": 0.1, "drop_path": 0.0}]
 )
 def test_with_all_parts_off_losses_and_gradients_are_the_hosts(changes):
-    host, asl, batch = _host(**changes), _asl(**OFF, **changes), _batch()
+    host, asl, batch = _host(**changes), _asl(**OFF, **changes), clips(2)
     for model in (host, asl):
         torch.manual_seed(1)
         model.losses = model.loss(model(batch), batch)
@@ -91,7 +68,7 @@ def test_with_all_parts_off_losses_and_gradients_are_the_hosts(changes):
 
 
 def test_weights_of_one_change_no_bit_of_the_losses():
-    batch = _batch()
+    batch = clips(2)
     host, asl = _host(), _asl(instance_sensitivity=False, contrast_weight=0.0, sensitivity_form="mean_times_class")
     with torch.no_grad():
         for name, parameter in asl.gaussians.named_parameters():
@@ -107,7 +84,7 @@ def test_weights_of_one_change_no_bit_of_the_losses():
 
 
 def test_inference_is_the_hosts_and_evaluates_nothing(monkeypatch):
-    host, asl, batch = _host().eval(), _asl().eval(), _batch()
+    host, asl, batch = _host().eval(), _asl().eval(), clips(2)
     monkeypatch.setattr("tal.modules.sensitivity.Evaluator.forward", None)
     monkeypatch.setattr("tal.modules.sensitivity.ClassSensitivity.forward", None)
     for ours, theirs in zip(asl.predict(batch), host.predict(batch), strict=True):
@@ -122,7 +99,7 @@ def _answers(model, batch):
 
 
 def test_positions_are_fractions_of_the_instance_on_all_levels():
-    model, batch = _asl(regression_ranges=((0, 99),) * 4, center_sampling="none"), _batch()
+    model, batch = _asl(regression_ranges=((0, 99),) * 4, center_sampling="none"), clips(2)
     outputs, found, (start, end, label) = _answers(model, batch)
     points = model.points(outputs)
     position = points.position_idx.expand_as(found.positive)[found.positive]
@@ -145,7 +122,7 @@ def test_positions_are_fractions_of_the_instance_on_all_levels():
 
 
 def test_weights_are_what_class_and_evaluators_say_together():
-    model, batch = _asl(), _batch()
+    model, batch = _asl(), clips(2)
     outputs, found, answered = _answers(model, batch)
     quality = model.evaluate(outputs)
     by_class = model.weights(found, outputs, answered, None)
@@ -159,7 +136,7 @@ def test_weights_are_what_class_and_evaluators_say_together():
 
 
 def test_normalized_weights_have_mean_one_and_cannot_shrink_the_loss():
-    batch = _batch()
+    batch = clips(2)
     values = []
     for level in (0.0, -4.0):
         model = _asl(normalize_weights=True, contrast_weight=0.0, class_sensitivity=False, drop_path=0.0)
@@ -174,7 +151,7 @@ def test_normalized_weights_have_mean_one_and_cannot_shrink_the_loss():
 
 
 def test_clamped_gaussians_stay_in_the_instance():
-    model, batch = _asl(clamp_gaussians=True), _batch()
+    model, batch = _asl(clamp_gaussians=True), clips(2)
     with torch.no_grad():
         model.gaussians.mu_cls.fill_(2)
         model.gaussians.sigma_end.fill_(0.01)
@@ -189,14 +166,11 @@ def test_clamped_gaussians_stay_in_the_instance():
 
 @pytest.mark.parametrize("levels", ["finest", "all"])
 def test_gradients_reach_every_parameter(levels):
-    model, batch = _asl(contrast_levels=levels, label_weight=0.2, drop_path=0.0), _batch(4)
-    model.loss(model(batch), batch)["loss"].backward()
-    idle = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
-    assert not idle
+    every_parameter_learns(_asl(contrast_levels=levels, label_weight=0.2, drop_path=0.0), clips(4))
 
 
 def test_the_weights_alone_move_the_gaussians():
-    model, batch = _asl(instance_sensitivity=False, contrast_weight=0.0), _batch()
+    model, batch = _asl(instance_sensitivity=False, contrast_weight=0.0), clips(2)
     model.loss(model(batch), batch)["loss"].backward()
     for name, parameter in model.gaussians.named_parameters():
         assert parameter.grad.any(), name
@@ -204,7 +178,7 @@ def test_the_weights_alone_move_the_gaussians():
 
 @pytest.mark.parametrize("detach", [False, True])
 def test_evaluators_foresee_and_change_nothing_else(detach):
-    model, batch = _asl(detach_evaluators=detach, drop_path=0.0), _batch()
+    model, batch = _asl(detach_evaluators=detach, drop_path=0.0), clips(2)
     outputs, found, (_, _, label) = _answers(model, batch)
     quality = model.evaluate(outputs)
     loss = model._evaluators_loss(found, label, quality)
@@ -222,7 +196,7 @@ def test_evaluators_foresee_and_change_nothing_else(detach):
 
 
 def test_one_instance_gives_no_contrast():
-    model, batch = _asl(drop_path=0.0), _batch(1)
+    model, batch = _asl(drop_path=0.0), clips(1)
     single = replace(batch, targets=(batch.targets[0][:1],))
     outputs = model(single)
     for feature in outputs.features:
@@ -236,7 +210,7 @@ def test_one_instance_gives_no_contrast():
 
 
 def test_contrast_gathers_a_class_and_pushes_the_rest_away():
-    model, batch = _asl(contrast_temperature=0.5), _batch(2)
+    model, batch = _asl(contrast_temperature=0.5), clips(2)
     outputs = model.eval()(batch)
     marks = torch.zeros_like(outputs.features[0])
     position = torch.arange(marks.shape[-1])
@@ -251,7 +225,7 @@ def test_contrast_gathers_a_class_and_pushes_the_rest_away():
 
 
 def test_label_loss_asks_for_the_classes_of_the_window():
-    model, batch = _asl(), _batch(1)
+    model, batch = _asl(), clips(1)
     batch = replace(batch, targets=(batch.targets[0][:1],))
     outputs = model(batch)
     found = model.match(outputs, batch)
@@ -262,46 +236,17 @@ def test_label_loss_asks_for_the_classes_of_the_window():
 
 
 def test_a_batch_without_instances_has_a_loss():
-    model, batch = _asl(label_weight=0.2, normalize_weights=True), _batch()
-    batch = replace(batch, targets=(Segments.empty(CLASSES), batch.targets[1]))
-    empty = replace(batch, targets=(Segments.empty(CLASSES),) * 2)
-    for each in (batch, empty):
-        model.zero_grad()
-        losses = model.loss(model(each), each)
-        losses["loss"].backward()
-        assert all(value.isfinite() for value in losses.values())
-        assert all(value.grad is not None and value.grad.isfinite().all() for value in model.parameters())
+    trains_without_instances(_asl(label_weight=0.2, normalize_weights=True), clips(2))
 
 
 def test_bfloat16_autocast_trains():
-    model, batch = _asl(label_weight=0.2, drop_path=0.0), _batch()
-    full = model.loss(model(batch), batch)["loss"].item()
-    model = _asl(label_weight=0.2, drop_path=0.0)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        losses = model.loss(model(batch), batch)
-    assert losses["loss"].dtype == torch.float32
-    assert losses["loss"].item() == pytest.approx(full, rel=0.05)
-    losses["loss"].backward()
-    assert all(value.grad.isfinite().all() for value in model.parameters())
+    trains_in_bfloat16(lambda: _asl(label_weight=0.2, drop_path=0.0), clips(2))
 
 
 def test_overfits_a_handful_of_clips():
-    model, batch = _asl(width=32, drop_path=0.05), _batch(2)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3)
-    history = []
-    for _ in range(50):
-        losses = model.loss(model(batch), batch)
-        optimiser.zero_grad()
-        losses["loss"].backward()
-        optimiser.step()
-        history.append({name: value.item() for name, value in losses.items()})
-    assert history[-1]["classification"] < 0.2 * history[0]["classification"]
-    assert history[-1]["contrast"] < 0.5 * history[0]["contrast"]
-    assert history[-1]["evaluators"] < 0.5 * history[0]["evaluators"]
-    for found, wanted in zip(model.eval().predict(batch), batch.targets, strict=True):
-        overlap = tiou(wanted.start_s, wanted.end_s, found[:2].start_s, found[:2].end_s)
-        assert overlap.max(axis=1).min() > 0.75
-        assert found[:2].label[overlap.argmax(axis=1)].tolist() == wanted.label.tolist()
+    first, last = learns(_asl(width=32, drop_path=0.05), clips(2))
+    for part in ("contrast", "evaluators"):
+        assert last[part] < 0.5 * first[part]
 
 
 @pytest.mark.parametrize(

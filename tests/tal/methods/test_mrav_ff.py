@@ -1,6 +1,8 @@
 """Localizers that hear: the host bit for bit without sound or with closed gates; what is only audible is learnt."""
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,9 @@ from tal.methods.mrav_ff import MravFf, MravFfConfig, MravFfTriDet, MravFfTriDet
 from tal.methods.tridet import TriDet, TriDetConfig
 from tal.segments import Segments
 from tal.timeline import SnippetGrid
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from clips import every_parameter_learns, trains_in_bfloat16
 
 CLASSES = ("clap", "snap")
 SMALL = {"classes": CLASSES, "train_snippets": 64, "width": 16, "branch_layers": 3, "window": 5, "init_loss_norm": 20}
@@ -160,9 +165,7 @@ def test_gradients_reach_every_parameter(host, changes):
     with torch.no_grad():  # a ReLU that is shut by chance at width 16 has no gradient
         for parameter in model.parameters():
             parameter += 0.05 * torch.randn_like(parameter)
-    model.loss(model(batch), batch)["loss"].backward()
-    idle = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
-    assert not idle
+    every_parameter_learns(model, batch)
 
 
 def test_a_batch_without_any_sound_trains():
@@ -183,15 +186,10 @@ def test_padding_further_changes_nothing(window):
 
 
 def test_bfloat16_autocast_trains():
-    model = _hearing("actionformer", drop_path=0.0, audio_dropout=0.0, symmetric=True)
-    batch = _batch(model)
-    full = model.loss(model(batch), batch)["loss"].item()
-    model = _hearing("actionformer", drop_path=0.0, audio_dropout=0.0, symmetric=True)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        losses = model.loss(model(batch), batch)
-    assert losses["loss"].item() == pytest.approx(full, rel=0.05)
-    losses["loss"].backward()
-    assert all(value.grad.isfinite().all() for value in model.parameters())
+    def make():
+        return _hearing("actionformer", drop_path=0.0, audio_dropout=0.0, symmetric=True)
+
+    trains_in_bfloat16(make, _batch(make()))
 
 
 def test_sound_is_brought_to_the_pictures_times():

@@ -13,10 +13,9 @@ from tal.methods.temporalmaxer import TemporalMaxer, TemporalMaxerConfig
 from tal.modules.cost_assigner import assign_by_cost
 from tal.modules.losses import diou_loss, sigmoid_focal_loss
 from tal.ops.points import assign_points, pyramid_points
-from tal.segments import Segments
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
-from clips import CLASSES, WIDTH, clips, learns
+from clips import CLASSES, WIDTH, clips, learns, same_in_any_batch, trains_without_instances
 
 SMALL = TemporalMaxerConfig(
     streams={"features": WIDTH},
@@ -36,7 +35,7 @@ def _model(**changes):
 
 @pytest.mark.parametrize("neck_norm", ["layer", "group"])
 def test_overfits_a_handful_of_clips(neck_norm):
-    learns(_model(neck_norm=neck_norm), clips(2), steps=45)
+    learns(_model(neck_norm=neck_norm), clips(2))
 
 
 def test_context_has_no_parameters_and_one_norm_serves_all_levels():
@@ -133,19 +132,7 @@ def test_weights_of_points_reach_losses_and_their_divisor():
 @pytest.mark.parametrize("neck_norm", ["layer", "group"])
 @pytest.mark.parametrize("count", [5, 63, 64, 65, 100])
 def test_a_window_is_what_it_is_in_any_batch_and_padding(neck_norm, count):
-    model = _model(neck_norm=neck_norm, head_kernel=5).eval()
-    alone, padded = clips(counts=[count], T=1), clips(counts=[count], T=200)
-    among = clips(counts=[count, 30, 64, 90], T=1)
-    among.streams["features"][:1, :, :count] = alone.streams["features"][..., :count]
-    dirty = torch.full_like(padded.streams["features"], 50.0)
-    dirty[..., :count] = alone.streams["features"][..., :count]
-    with torch.no_grad():
-        wanted = model(alone)
-        for other in (model(replace(padded, streams={"features": dirty})), model(among)):
-            for name in ("logits", "offsets"):
-                for ours, theirs, mask in zip(getattr(wanted, name), getattr(other, name), wanted.masks, strict=True):
-                    valid = int(mask.sum())
-                    torch.testing.assert_close(theirs[:1, :, :valid], ours[..., :valid], rtol=1e-4, atol=1e-5)
+    same_in_any_batch(_model(neck_norm=neck_norm, head_kernel=5).eval(), count, ("logits", "offsets"))
 
 
 def test_windows_of_a_batch_share_a_length_where_they_may():
@@ -156,14 +143,7 @@ def test_windows_of_a_batch_share_a_length_where_they_may():
 
 
 def test_a_batch_without_instances_has_a_loss():
-    model, batch = _model(), clips(2)
-    batch = replace(batch, targets=(Segments.empty(CLASSES), batch.targets[1]))
-    assert model.loss(model(batch), batch)["regression"].item() > 0
-    batch = replace(batch, targets=(Segments.empty(CLASSES),) * 2)
-    losses = model.loss(model(batch), batch)
-    assert losses["regression"].item() == 0
-    losses["loss"].backward()
-    assert all(value.grad is not None and value.grad.isfinite().all() for value in model.parameters())
+    trains_without_instances(_model(), clips(2))
 
 
 @pytest.mark.parametrize(

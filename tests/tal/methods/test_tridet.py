@@ -16,7 +16,7 @@ from tal.modules.trident import trident_offsets
 from tal.segments import Segments
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
-from clips import CLASSES, WIDTH, clips, learns
+from clips import CLASSES, WIDTH, clips, learns, same_in_any_batch, trains_in_bfloat16, trains_without_instances
 
 DEPTHWISE = ("gate", "instant", "narrow", "wide", "overall")
 SMALL = TriDetConfig(
@@ -47,7 +47,7 @@ def _model(**changes):
     ids=["noisy", "plain offsets, convolutions"],
 )
 def test_overfits_a_handful_of_clips(changes):
-    learns(_model(**changes), clips(2), steps=45)
+    learns(_model(**changes), clips(2))
 
 
 @pytest.mark.parametrize("init_std", [0.0, 0.1])
@@ -201,21 +201,7 @@ def test_noise_is_for_training_and_covers_padding():
 @pytest.mark.parametrize("count", [5, 63, 64, 65, 100])
 def test_a_window_is_what_it_is_in_any_batch_and_padding(count):
     model = _model(window=(3, 5, 3, 5), absolute_positions=True).eval()
-    alone, padded = clips(counts=[count], T=1), clips(counts=[count], T=200)
-    among = clips(counts=[count, 30, 64, 90], T=1)
-    among.streams["features"][:1, :, :count] = alone.streams["features"][..., :count]
-    dirty = torch.full_like(padded.streams["features"], 50.0)
-    dirty[..., :count] = alone.streams["features"][..., :count]
-    with torch.no_grad():
-        wanted = model(alone)
-        others = [model(replace(padded, streams={"features": dirty})), model(among)]
-    for other in others:
-        for name in ("logits", "offsets", "start", "end"):
-            for ours, theirs, mask in zip(getattr(wanted, name), getattr(other, name), wanted.masks, strict=True):
-                valid = int(mask.sum())
-                torch.testing.assert_close(theirs[:1, :, :valid], ours[..., :valid], rtol=1e-4, atol=1e-5)
-    (found,), (among_others, *_) = model.decode(wanted, alone), model.decode(others[1], among)
-    np.testing.assert_allclose(among_others.score, found.score, atol=1e-5)
+    same_in_any_batch(model, count, ("logits", "offsets", "start", "end"))
 
 
 @pytest.mark.parametrize(
@@ -227,23 +213,11 @@ def test_windows_are_padded_as_the_original_pads_them(window, count, length):
 
 
 def test_bfloat16_autocast_trains():
-    model, batch = _model(drop_path=0.0), clips(2)
-    full = model.loss(model(batch), batch)["loss"]
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        losses = model.loss(model(batch), batch)
-    assert losses["loss"].dtype == torch.float32
-    assert losses["loss"].item() == pytest.approx(full.item(), rel=0.1)
-    losses["loss"].backward()
-    assert all(value.grad.isfinite().all() for value in model.parameters())
+    trains_in_bfloat16(lambda: _model(drop_path=0.0), clips(2), rel=0.1)
 
 
 def test_a_batch_without_instances_has_a_loss():
-    model, batch = _model(), clips(2)
-    batch = replace(batch, targets=(Segments.empty(CLASSES),) * 2)
-    losses = model.loss(model(batch), batch)
-    assert losses["regression"].item() == 0
-    losses["loss"].backward()
-    assert all(value.grad is not None and value.grad.isfinite().all() for value in model.parameters())
+    trains_without_instances(_model(), clips(2))
 
 
 @pytest.mark.parametrize(
