@@ -1,20 +1,22 @@
 """`tal`: learning, its parts one by one, the average of its members."""
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from tal.errors import ConfigError
-from tal.methods.base import Batch
 from tal.methods.own import TalConfig, TalLocalizer, averaged
-from tal.segments import Segments, tiou
-from tal.timeline import SnippetGrid
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from clips import CLASSES, WIDTH, clips, learns
 
 SMALL = TalConfig(
-    streams={"features": 8},
-    classes=("run", "jump"),
+    streams={"features": WIDTH},
+    classes=CLASSES,
     train_snippets=64,
     width=32,
     branch_layers=3,
@@ -28,29 +30,6 @@ SMALL = TalConfig(
 BARE = {"motion": (), "frame_weight": 0, "window_weight": 0, "frame_power": 0, "window_power": 0, "members": 1}
 
 
-def _batch(videos=2, *, count=60, T=64):
-    """Noise in which every instance adds its class's pattern."""
-    rng = np.random.default_rng(0)
-    pattern = rng.normal(size=(2, 8)) * 2
-    grid = SnippetGrid(offset_s=3.0, stride_s=0.5, window_s=1.0, count=count)
-    features, targets = np.zeros((videos, 8, T), np.float32), []
-    for row in range(videos):
-        features[row, :, :count] = rng.normal(size=(8, count)) * 0.5
-        start_s = grid.centers_s[0] + np.array([1.0, 15.0]) + rng.uniform(0, 2, 2)
-        end_s = start_s + rng.uniform(4, 12, 2)
-        for s, e, k in zip(start_s, end_s, (row % 2, 0), strict=True):
-            features[row][:, :count][:, (grid.centers_s > s) & (grid.centers_s < e)] += pattern[k][:, None]
-        targets.append(Segments(start_s=start_s, end_s=end_s, label=[row % 2, 0], classes=SMALL.classes))
-    return Batch(
-        streams={"features": torch.from_numpy(features)},
-        mask=(torch.arange(T) < count).expand(videos, 1, T),
-        grids=(grid,) * videos,
-        durations_s=(grid.end_s,) * videos,
-        videos=tuple(map(str, range(videos))),
-        targets=tuple(targets),
-    )
-
-
 def _model(**changes):
     torch.manual_seed(0)
     return TalLocalizer(replace(SMALL, **changes))
@@ -60,26 +39,11 @@ def _model(**changes):
     "changes", [{}, BARE, {"encoder": "attention", "window": 9}], ids=["all parts", "no part", "attention"]
 )
 def test_overfits_a_handful_of_clips(changes):
-    model, batch = _model(**changes), _batch()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3)
-    first = last = None
-    for _ in range(50):
-        losses = model.loss(model(batch), batch)
-        optimiser.zero_grad()
-        losses["loss"].backward()
-        optimiser.step()
-        last = losses["classification"].item()
-        first = last if first is None else first
-    assert last < 0.2 * first
-    for found, wanted in zip(model.eval().predict(batch), batch.targets, strict=True):
-        best = found[:2]
-        overlap = tiou(wanted.start_s, wanted.end_s, best.start_s, best.end_s)
-        assert overlap.max(axis=1).min() > 0.75
-        assert best.label[overlap.argmax(axis=1)].tolist() == wanted.label.tolist()
+    learns(_model(**changes), clips(2))
 
 
 def test_gradients_reach_every_parameter_of_every_member():
-    model, batch = _model(), _batch()
+    model, batch = _model(), clips(2)
     losses = model.loss(model(batch), batch)
     assert set(losses) == {"loss", "classification", "regression", "frames", "window"}
     losses["loss"].backward()
@@ -91,12 +55,12 @@ def test_parts_that_are_off_are_not_there():
     bare = _model(**BARE)
     names = {name.split(".")[2] for name in bare.state_dict()}
     assert not names & {"embed_motion", "frame_logits", "window_logits", "context", "add_context"}
-    batch = _batch()
+    batch = clips(2)
     assert set(bare.loss(bare(batch), batch)) == {"loss", "classification", "regression"}
 
 
 def test_without_powers_one_member_decodes_as_a_pyramid_does():
-    model, batch = _model(members=1, frame_power=0, window_power=0).eval(), _batch()
+    model, batch = _model(members=1, frame_power=0, window_power=0).eval(), clips(2)
     with torch.no_grad():
         outputs = model(batch)
         for ours, plain in zip(
@@ -107,7 +71,7 @@ def test_without_powers_one_member_decodes_as_a_pyramid_does():
 
 
 def test_scores_take_the_mean_over_the_segment_and_the_windows_probability():
-    model, batch = _model(members=1, frame_power=2.0, window_power=0.5).eval(), _batch()
+    model, batch = _model(members=1, frame_power=2.0, window_power=0.5).eval(), clips(2)
     with torch.no_grad():
         (outputs,) = model(batch)
     ours, plain = model.candidates([outputs], batch)[1], model.first.candidates(outputs, batch)[1]
@@ -124,7 +88,8 @@ def test_scores_take_the_mean_over_the_segment_and_the_windows_probability():
 
 
 def test_frames_and_window_learn_what_is_under_way():
-    model, batch = _model(), _batch()
+    model, batch = _model(), clips(2)
+    batch = replace(batch, targets=(batch.targets[0][:1], batch.targets[1]))
     under_way, occurring = model.first._presence(batch, batch.mask)
     for row, wanted in enumerate(batch.targets):
         centers = batch.grids[row].centers_s
@@ -136,7 +101,7 @@ def test_frames_and_window_learn_what_is_under_way():
 
 
 def test_the_average_of_equal_members_is_each_of_them():
-    model, batch = _model().eval(), _batch()
+    model, batch = _model().eval(), clips(2)
     with torch.no_grad():
         first, second = model(batch)
         same, both = averaged([first, first]), averaged([first, second])
@@ -153,7 +118,7 @@ def test_the_average_of_equal_members_is_each_of_them():
 @pytest.mark.parametrize("count", [5, 36, 37, 59])
 def test_padding_changes_nothing(count):
     model = _model().eval()
-    short, padded = _batch(count=count, T=count), _batch(count=count, T=64)
+    short, padded = clips(counts=[count] * 2, T=count), clips(counts=[count] * 2)
     dirty = torch.where(padded.mask, padded.streams["features"], torch.full((), 50.0))
     with torch.no_grad():
         ours, theirs = model(short)[0], model(replace(padded, streams={"features": dirty}))[0]
