@@ -1,4 +1,4 @@
-"""What the parity cases of pyramid methods have in common: files, batches, comparisons."""
+"""What parity cases have in common: files, models from the originals' weights, batches, comparisons."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import load_file
 from scipy.optimize import linear_sum_assignment
 
+from tal.annotations.moment_results import Query
 from tal.methods.base import Batch
 from tal.methods.originals import ORIGINALS
+from tal.ops.spans import to_ends
 from tal.registry import METHODS
 from tal.segments import Segments
 from tal.timeline import SnippetGrid
@@ -19,7 +21,11 @@ CASES = Path(__file__).parents[3] / "../shared/cases/parity"
 
 
 class Case:
-    """One case: its settings as the original has them, inputs, outputs, and the model filled with its weights."""
+    """One case: its settings and further facts as the original has them, its inputs and outputs, its weights.
+
+    Args:
+        name: Of its files.
+    """
 
     def __init__(self, name):
         if not (CASES / f"{name}.json").exists():
@@ -27,7 +33,14 @@ class Case:
         self.facts = json.loads((CASES / f"{name}.json").read_text())
         self.values = load_file(CASES / f"{name}.io.safetensors")
         self.weights = load_file(CASES / f"{name}.weights.safetensors")
-        self.classes = tuple("abcdefghijklmnopqrstuvwxyz"[: self.facts["model"]["num_classes"]])
+
+
+class PyramidCase(Case):
+    """A case of a localizer on a feature pyramid."""
+
+    @property
+    def classes(self):
+        return tuple("abcdefghijklmnopqrstuvwxyz"[: self.facts["model"]["num_classes"]])
 
     def model(self, method):
         """The method, from the original's settings and weights."""
@@ -64,8 +77,9 @@ class Case:
         labels = self.values[f"input.{video}.labels"].numpy()
         return Segments(start_s=ends[:, 0], end_s=ends[:, 1], label=labels, classes=self.classes)
 
-    def check_outputs(self, outputs, row, video, offsets="reg"):
+    def check_outputs(self, outputs, row, video):
         """Logits and offsets of every valid point within 1e-4."""
+        offsets = "reg" if f"output.{video}.level0.reg" in self.values else "offsets"
         for level, mask in enumerate(outputs.masks):
             expected, valid = f"output.{video}.level{level}", mask[row, 0]
             assert int(valid.sum()) == int(self.values[f"{expected}.mask"].sum())
@@ -90,3 +104,37 @@ class Case:
         assert losses["regression"].item() == pytest.approx(expected["reg_loss"], abs=1e-4)
         assert losses["loss"].item() == pytest.approx(expected["final_loss"], abs=1e-4)
         assert model.positives.value.item() == pytest.approx(self.facts["loss_normalizer_after"], abs=1e-4)
+
+
+class MomentCase(Case):
+    """A case of a method that answers queries."""
+
+    def model(self, method, **options):
+        """The method, from the original's settings and weights; `options` go before its own."""
+        original = ORIGINALS.load(method)
+        settings = original.complete(self.weights, {"opt": {**self.facts["settings"], **options}})
+        model = METHODS.load(method)(original.configure(settings, ()))
+        original.load(model, self.weights)
+        return model
+
+    def batch(self):
+        """All of its videos, each with one query."""
+        grids, targets = [], []
+        for row, count in enumerate(self.facts["video_lengths_clips"]):
+            grids.append(SnippetGrid(stride_s=2.0, window_s=2.0, count=count))
+            start_s, end_s = (to_ends(self.values[f"target.{row}.spans_cw"]).double() * grids[-1].end_s).T.numpy()
+            targets.append(Segments(start_s=start_s, end_s=end_s))
+        videos = tuple(f"video {row}" for row in range(len(grids)))
+        pairs = [self.values[f"target.saliency_{kind}_clips"] for kind in ("pos", "neg")]
+        return Batch(
+            streams={"features": self.values["input.video_features"][..., :-2].transpose(1, 2)},
+            mask=self.values["input.video_mask"][:, None].bool(),
+            grids=tuple(grids),
+            durations_s=tuple(self.facts["durations_s"]),
+            videos=videos,
+            targets=tuple(targets),
+            queries=tuple(Query(qid=str(row), video=video, text="a query") for row, video in enumerate(videos)),
+            text=self.values["input.text_features"],
+            text_mask=self.values["input.text_mask"].bool(),
+            saliency_pairs=torch.stack(pairs, dim=1),
+        )

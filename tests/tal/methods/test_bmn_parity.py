@@ -1,12 +1,11 @@
 """The original's weights give the original's outputs, targets and losses."""
 
-import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from tal.methods.base import Batch
 from tal.methods.bmn import Bmn
@@ -14,38 +13,30 @@ from tal.methods.originals import ORIGINALS
 from tal.segments import Segments
 from tal.timeline import SnippetGrid
 
-CASE = Path(__file__).parents[3] / "../shared/cases/parity/bmn_small"
+sys.path.insert(0, str(Path(__file__).parent))
+from parity import Case
+
 DURATION_S = 57.0
 
-pytestmark = pytest.mark.skipif(
-    not CASE.with_suffix(".json").exists(), reason="the parity cases are not beside the checkout"
-)
+
+@pytest.fixture(scope="module")
+def case():
+    return Case("bmn_small")
 
 
 @pytest.fixture(scope="module")
-def facts():
-    return json.loads(CASE.with_suffix(".json").read_text())
-
-
-@pytest.fixture(scope="module")
-def values():
-    return load_file(f"{CASE}.io.safetensors")
-
-
-@pytest.fixture(scope="module")
-def model(facts):
+def model(case):
     original = ORIGINALS.load("bmn")
-    weights = load_file(f"{CASE}.weights.safetensors")
     names = {"num_sample_per_bin": "num_sample_perbin"}
-    settings = original.complete(weights, {names.get(name, name): value for name, value in facts.items()})
+    settings = original.complete(case.weights, {names.get(name, name): value for name, value in case.facts.items()})
     model = Bmn(original.configure(settings, ("action",)))
-    original.load(model, weights)
+    original.load(model, case.weights)
     return model.eval()
 
 
 @pytest.fixture(scope="module")
-def batch(facts, values):
-    features = values["input.features"]
+def batch(case):
+    features, facts = case.values["input.features"], case.facts
     truth = [np.array(rows) * DURATION_S for rows in facts["ground_truth_fraction_of_video"]]
     instances = [
         Segments.from_names(*rows.T, ["action"] * len(rows), classes=("action",), score=np.ones(len(rows)))
@@ -62,7 +53,8 @@ def batch(facts, values):
     )
 
 
-def test_outputs(model, batch, values):
+def test_outputs(model, batch, case):
+    values = case.values
     with torch.no_grad():
         outputs = model(batch)
     torch.testing.assert_close(outputs.start, values["output.start"], rtol=1e-4, atol=1e-5)
@@ -71,15 +63,15 @@ def test_outputs(model, batch, values):
     torch.testing.assert_close(maps, values["output.confidence_map"], rtol=1e-4, atol=1e-5)
 
 
-def test_targets(model, batch, values):
-    targets = model.targets(batch)
+def test_targets(model, batch, case):
+    targets, values = model.targets(batch), case.values
     torch.testing.assert_close(targets.start, values["target.start"], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(targets.end, values["target.end"], rtol=1e-4, atol=1e-5)
     expected = values["target.iou_map"].flatten(1)[:, model.segments.place]
     torch.testing.assert_close(targets.segments, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_losses(model, batch, facts):
-    losses = model.loss(model(batch), batch)
-    assert float(losses["boundaries"]) == pytest.approx(facts["loss"]["tem"], rel=1e-4)
-    assert float(losses["segments"]) == pytest.approx(facts["loss"]["pem_cls"], rel=1e-4)
+def test_losses(model, batch, case):
+    losses, expected = model.loss(model(batch), batch), case.facts["loss"]
+    assert float(losses["boundaries"]) == pytest.approx(expected["tem"], rel=1e-4)
+    assert float(losses["segments"]) == pytest.approx(expected["pem_cls"], rel=1e-4)

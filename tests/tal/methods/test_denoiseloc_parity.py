@@ -1,67 +1,47 @@
 """DenoiseLoc against the original code's numbers on a small configuration (the parity case, read in place)."""
 
-import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from tal.annotations.moment_results import Query
-from tal.methods.base import Batch
-from tal.methods.denoiseloc import DenoiseLoc
 from tal.methods.originals.denoiseloc import ORIGINAL
 from tal.modules.span_noise import SpanDraws
 from tal.ops.matching import match_spans
 from tal.ops.spans import to_ends
-from tal.segments import Segments
-from tal.timeline import SnippetGrid
 
-CASE = Path(__file__).parents[3] / "../shared/cases/parity/denoiseloc_small"
-pytestmark = pytest.mark.skipif(not CASE.with_suffix(".json").exists(), reason="the parity cases are not here")
+sys.path.insert(0, str(Path(__file__).parent))
+from parity import MomentCase
 
-
-@pytest.fixture(scope="module")
-def facts():
-    return json.loads(CASE.with_suffix(".json").read_text())
+UNIT_ROWS = {"no_norm_vfeat": True, "no_norm_tfeat": True}  # the case's features are scaled already
 
 
 @pytest.fixture(scope="module")
-def values():
-    return load_file(CASE.with_suffix(".io.safetensors"))
+def case():
+    return MomentCase("denoiseloc_small")
+
+
+@pytest.fixture(scope="module")
+def facts(case):
+    return case.facts
+
+
+@pytest.fixture(scope="module")
+def values(case):
+    return case.values
 
 
 @pytest.fixture
-def model(facts):
-    weights = load_file(CASE.with_suffix(".weights.safetensors"))
-    written = {**facts["settings"], "no_norm_vfeat": True, "no_norm_tfeat": True}
-    settings = ORIGINAL.complete(weights, written)
-    model = DenoiseLoc(ORIGINAL.configure(settings, ()))
-    ORIGINAL.load(model, weights)
-    return model
+def model(case):
+    return case.model("denoiseloc", **UNIT_ROWS)
 
 
 @pytest.fixture
-def batch(facts, values):
-    grids = tuple(SnippetGrid(stride_s=2, window_s=2, count=n) for n in facts["video_lengths_clips"])
-    targets = []
-    for row, grid in enumerate(grids):
-        start, end = (to_ends(values[f"target.{row}.spans_cw"]).double() * grid.end_s).T.numpy()
-        targets.append(Segments(start_s=start, end_s=end))
-    return Batch(
-        streams={"features": values["input.video_features"][..., :-2].transpose(1, 2)},
-        mask=values["input.video_mask"][:, None].bool(),
-        grids=grids,
-        durations_s=tuple(facts["durations_s"]),
-        videos=("a", "b", "c"),
-        targets=tuple(targets),
-        queries=tuple(Query(qid=str(row), video=video, text="?") for row, video in enumerate("abc")),
-        text=values["input.text_features"],
-        text_mask=values["input.text_mask"].bool(),
-        saliency_pairs=torch.stack([values["target.saliency_pos_clips"], values["target.saliency_neg_clips"]], dim=1),
-    )
+def batch(case):
+    return case.batch()
 
 
 @pytest.fixture
@@ -154,12 +134,8 @@ def test_inference(model, batch, values, facts):
         _same_windows(answer, values[f"infer.{row}.windows_after_nms"])
 
 
-def test_windows_without_suppression(facts, batch, values):
-    weights = load_file(CASE.with_suffix(".weights.safetensors"))
-    written = {**facts["settings"], "no_norm_vfeat": True, "no_norm_tfeat": True, "nms_thd": -1}
-    model = DenoiseLoc(ORIGINAL.configure(ORIGINAL.complete(weights, written), ()))
-    ORIGINAL.load(model, weights)
-    model.eval()
+def test_windows_without_suppression(case, batch, values):
+    model = case.model("denoiseloc", **UNIT_ROWS, nms_thd=-1).eval()
     with torch.no_grad():
         outputs = model.predicted(batch, model.refine.first.noise.to_fractions(values["infer.noise"]))
     for row, answer in enumerate(model.decode(outputs, batch)):

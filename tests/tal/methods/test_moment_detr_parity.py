@@ -1,81 +1,45 @@
 """The original's weights give the original's outputs: spans, saliency, losses, gradients, moments in seconds."""
 
-import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from tal.annotations.moment_results import Query
-from tal.methods.base import Batch
-from tal.methods.moment_detr import MomentDetr
 from tal.methods.originals import ORIGINALS, find_original
-from tal.segments import Segments
-from tal.timeline import SnippetGrid
 
-CASE = Path(__file__).parents[3] / "../shared/cases/parity/moment_detr_small"
-
-pytestmark = pytest.mark.skipif(
-    not CASE.with_suffix(".json").exists(), reason="the parity cases are not beside the checkout"
-)
+sys.path.insert(0, str(Path(__file__).parent))
+from parity import MomentCase
 
 
 @pytest.fixture(scope="module")
-def facts():
-    return json.loads(CASE.with_suffix(".json").read_text())
+def case():
+    return MomentCase("moment_detr_small")
 
 
 @pytest.fixture(scope="module")
-def values():
-    return load_file(f"{CASE}.io.safetensors")
+def facts(case):
+    return case.facts
 
 
 @pytest.fixture(scope="module")
-def weights():
-    return load_file(f"{CASE}.weights.safetensors")
-
-
-def _model(facts, weights, **options):
-    original = find_original(weights)
-    settings = original.complete(weights, {"opt": {**facts["settings"], **options}})
-    model = MomentDetr(original.configure(settings, ()))
-    original.load(model, weights)
-    return model
+def values(case):
+    return case.values
 
 
 @pytest.fixture
-def model(facts, weights):
-    return _model(facts, weights)
+def model(case):
+    return case.model("moment_detr")
 
 
 @pytest.fixture(scope="module")
-def batch(facts, values):
-    features, lengths = values["input.video_features"], facts["video_lengths_clips"]
-    targets, grids = [], []
-    for row, length in enumerate(lengths):
-        grids.append(SnippetGrid(stride_s=2.0, window_s=2.0, count=length))
-        centre, width = values[f"target.{row}.spans_cw"].double().numpy().T
-        targets.append(Segments(start_s=(centre - width / 2) * 2 * length, end_s=(centre + width / 2) * 2 * length))
-    return Batch(
-        streams={"features": features[..., :-2].transpose(1, 2)},
-        mask=values["input.video_mask"][:, None] > 0,
-        grids=tuple(grids),
-        durations_s=tuple(facts["durations_s"]),
-        videos=tuple(f"video {row}" for row in range(len(lengths))),
-        targets=tuple(targets),
-        queries=tuple(Query(qid=str(row), video=f"video {row}", text="a query") for row in range(len(lengths))),
-        text=values["input.text_features"],
-        text_mask=values["input.text_mask"] > 0,
-        saliency_pairs=torch.stack([values[f"target.saliency_{kind}_clips"] for kind in ("pos", "neg")], 1),
-    )
+def batch(case):
+    return case.batch()
 
 
-def test_the_weights_tell_the_method():
-    assert find_original(["transformer.decoder.layers.0.multihead_attn.in_proj_weight"]) is ORIGINALS.load(
-        "moment_detr"
-    )
+def test_the_weights_tell_the_method(case):
+    assert find_original(case.weights) is ORIGINALS.load("moment_detr")
 
 
 def test_inputs_and_outputs(model, values, batch):
@@ -123,8 +87,8 @@ def test_matching(model, facts, batch):
 
 
 @pytest.mark.parametrize(("nms", "name"), [(-1, "before"), (0.8, "after")])
-def test_moments_and_saliency(facts, weights, values, batch, nms, name):
-    model = _model(facts, weights, nms_thd=nms).eval()
+def test_moments_and_saliency(case, values, batch, nms, name):
+    model = case.model("moment_detr", nms_thd=nms).eval()
     for row, answer in enumerate(model.predict(batch)):
         expected = values[f"infer.{row}.windows_{name}_nms"]
         np.testing.assert_allclose(np.stack([answer.start_s, answer.end_s, answer.score], 1), expected, atol=1.01e-4)

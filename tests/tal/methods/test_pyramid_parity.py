@@ -1,4 +1,4 @@
-"""TriDet and TemporalMaxer with the originals' weights: outputs, losses and detections are the originals'."""
+"""ActionFormer, TriDet and TemporalMaxer with the originals' weights: outputs, losses and detections are theirs."""
 
 import sys
 from pathlib import Path
@@ -7,19 +7,19 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from parity import Case
+from parity import PyramidCase
 
-METHODS = ("tridet", "temporalmaxer")
+CASES = {"actionformer": "actionformer_local_small", "tridet": "tridet_small", "temporalmaxer": "temporalmaxer_small"}
 
 
-@pytest.fixture(scope="module", params=METHODS)
+@pytest.fixture(scope="module", params=CASES)
 def method(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
 def case(method):
-    return Case(f"{method}_small")
+    return PyramidCase(CASES[method])
 
 
 @pytest.mark.parametrize("padded", [0, 104, 128, 160, 300])
