@@ -27,9 +27,11 @@ def test_a_stage_is_done_again_only_if_something_it_is_made_from_is_newer(tmp_pa
     assert len(runs) == 2
 
 
-def test_the_demo_finds_the_actions_and_keeps_what_is_finished(tmp_path, capsys):
+@pytest.mark.parametrize(("videos", "tested"), [("15", 3), pytest.param("40", 8, marks=pytest.mark.full)])
+def test_the_demo_finds_the_actions_and_keeps_what_is_finished(videos, tested, tmp_path, capsys):
+    """With fewer videos than `make demo` takes, and with as many."""
     out = tmp_path / "demo"
-    assert main(["demo", "--out", str(out)]) == 0
+    assert main(["demo", "--out", str(out), "--videos", videos]) == 0
     said = capsys.readouterr().out
     row = next(line for line in said.splitlines() if line.startswith("mAP "))
     columns = next(line for line in said.splitlines() if line.startswith("tIoU")).split()
@@ -37,8 +39,8 @@ def test_the_demo_finds_the_actions_and_keeps_what_is_finished(tmp_path, capsys)
     assert at_half >= 0.80
     page = (out / "report.html").read_text()
     data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])
-    assert len(data["videos"]) == 8
+    assert len(data["videos"]) == tested
     assert dict(data["metrics"])["mAP@0.50"] == pytest.approx(at_half, abs=1e-3)
     package = (out / "run" / "model" / "model.safetensors").stat().st_mtime_ns
-    assert main(["demo", "--out", str(out)]) == 0
+    assert main(["demo", "--out", str(out), "--videos", videos]) == 0
     assert (out / "run" / "model" / "model.safetensors").stat().st_mtime_ns == package
