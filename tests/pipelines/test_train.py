@@ -2,8 +2,9 @@
 
 import csv
 import json
+import multiprocessing
+import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -37,7 +38,7 @@ def _assert_same(first, second, **tolerance):
 
 
 def test_learns_and_writes_everything(data_folder, tmp_path):
-    recipe = build_recipe(recipe_values(data_folder, max_epochs=30, validate_every=15))
+    recipe = build_recipe(recipe_values(data_folder, max_epochs=20, validate_every=10))
     out = tmp_path / "run"
     trained = train(recipe, out, command="tal train this")
     assert trained.metrics["mAP"] > 0.5
@@ -55,7 +56,7 @@ def test_learns_and_writes_everything(data_folder, tmp_path):
 
     rows = list(csv.DictReader((out / "logs" / "version_0" / "metrics.csv").open()))
     losses = [float(row["train/loss"]) for row in rows if row["train/loss"]]
-    assert len(losses) == 30
+    assert len(losses) == 20
     assert losses[-1] < losses[0] / 2
     assert sum(bool(row["mAP"]) for row in rows) == 2
     assert list((out / "logs" / "version_0").glob("events.out.tfevents*"))
@@ -87,9 +88,9 @@ def _stop_after(monkeypatch, epochs):
     monkeypatch.setattr(LocalizerModule, "on_train_epoch_start", dying)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_resumed_run_equals_an_uninterrupted_one(data_folder, tmp_path, monkeypatch, workers):
-    values = recipe_values(data_folder, max_epochs=4, validate_every=2, workers=workers)
+def test_resumed_run_equals_an_uninterrupted_one(data_folder, tmp_path, monkeypatch):
+    """From an epoch's end, with workers; from within an epoch, and without workers, elsewhere."""
+    values = recipe_values(data_folder, max_epochs=4, validate_every=2, workers=2)
     values["model"]["drop_path"] = 0.3
     values["windows"] = {"augmentation": {"noise": 0.1, "speed": 1.2}}
     recipe = build_recipe(values)
@@ -151,8 +152,30 @@ def test_checkpoints_that_are_none(recipe, tmp_path):
         train(recipe, run, resume=True)
 
 
-def test_two_processes_train_as_one_with_twice_the_batch(data_folder, tmp_path):
-    """The weights of two processes after two epochs; the losses of every method are compared elsewhere."""
+@pytest.fixture
+def forking(monkeypatch):
+    """Processes that are forked have torch and all else loaded; more than one thread they must not have."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield multiprocessing.get_context("fork")
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.full)])
+def test_two_processes_train_as_one_with_twice_the_batch(data_folder, tmp_path, forking, monkeypatch, start_method):
+    """The weights of two processes after two epochs; the losses of every method are compared elsewhere.
+
+    Users' processes are spawned.
+    """
+
+    from lightning.pytorch.strategies import DDPStrategy
+
+    def strategy(**settings):
+        assert settings["start_method"] == "spawn"
+        return DDPStrategy(**settings | {"start_method": start_method})
+
+    monkeypatch.setattr("lightning.pytorch.strategies.DDPStrategy", strategy)
     values = recipe_values(data_folder, max_epochs=2, devices=2, validate_every=2)
     values["optim"]["lr"] = 1e-3
     out = tmp_path / "two"
@@ -179,18 +202,25 @@ def _initial(values):
     return build_method(derive(recipe, data), feature_stats(data.train)).state_dict()
 
 
-def test_interrupted_run_keeps_its_last_checkpoint(data_folder, tmp_path):
-    path, out = tmp_path / "recipe.yaml", tmp_path / "run"
+def _main(words, log):
+    """The command in this process, which it ends; what it tells goes to a file."""
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
+    sys.stderr = os.fdopen(2, "w", buffering=1)
+    os._exit(main(words))
+
+
+def test_interrupted_run_keeps_its_last_checkpoint(data_folder, tmp_path, forking):
+    path, out, log = tmp_path / "recipe.yaml", tmp_path / "run", tmp_path / "log"
     write_recipe(build_recipe(recipe_values(data_folder, max_epochs=5000, validate_every=0)), path)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tal", "train", str(path), "--out", str(out)], stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 300
+    process = forking.Process(target=_main, args=(["train", str(path), "--out", str(out)], log))
+    process.start()
+    deadline = time.monotonic() + 120
     while not (out / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=300)
-    assert process.returncode == 130, told
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(120)
+    told = log.read_text()
+    assert process.exitcode == 130, told
     assert "interrupted" in told
     assert "Traceback" not in told
     assert _weights(out)

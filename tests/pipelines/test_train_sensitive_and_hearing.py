@@ -35,7 +35,7 @@ def _written(values, path):
 
 
 def test_asl_trains_and_localizes(data_folder, tmp_path, capsys):
-    values = recipe_values(data_folder, max_epochs=12, validate_every=0) | {"method": "asl"}
+    values = recipe_values(data_folder, max_epochs=8, validate_every=0) | {"method": "asl"}
     values["model"] |= {"evaluator_width": 16, "normalize_weights": True, "clamp_gaussians": True}
     run = tmp_path / "run"
     assert main(["train", _written(values, tmp_path / "asl.yaml"), "--out", str(run)]) == 0
@@ -53,7 +53,8 @@ def test_asl_trains_and_localizes(data_folder, tmp_path, capsys):
 
 
 def test_sound_tells_what_pictures_do_not(audible_folder, tmp_path, capsys):
-    values = recipe_values(audible_folder, max_epochs=25, validate_every=0) | {"method": "mrav_ff"}
+    values = recipe_values(audible_folder, max_epochs=15, validate_every=0) | {"method": "mrav_ff"}
+    values["optim"]["lr"] = 5e-3
     values["model"] |= {"audio_heads": 2, "audio_window": 5}
     layout = {"stride_frames": 0.5, "window_frames": 0.5, "fps": 1}
     values["data"]["features"]["audio"] = {
