@@ -90,10 +90,20 @@ class QueryLocalizer:
             _LOG.warning("%s: only the first %.0f s are read, as long as videos in training were", video, read_s)
         answers: list[Answer] = []
         for first in range(0, len(queries), _AT_ONCE):
-            asked = self._asked(sample, queries[first : first + _AT_ONCE])
-            found = self.package.model.predict(collate(asked, inputs, train=False).to(self._device))
-            answers += [each for each in found if isinstance(each, Answer)]
+            answers += self._answers(self._asked(sample, queries[first : first + _AT_ONCE]))
         return answers
+
+    def _answers(self, asked: Sequence[Sample]) -> list[Answer]:
+        """Queries of as many tokens are asked together: what DenoiseLoc says depends on how far a query is padded."""
+        model = self.package.model
+        lengths = [0 if each.text is None else min(len(each.text), model.inputs.text_tokens) for each in asked]
+        found: dict[int, Answer] = {}
+        for length in set(lengths):
+            rows = [row for row, own in enumerate(lengths) if own == length]
+            batch = collate([asked[row] for row in rows], model.inputs, train=False)
+            predicted = model.predict(batch.to(self._device))
+            found |= {row: each for row, each in zip(rows, predicted, strict=True) if isinstance(each, Answer)}
+        return [found[row] for row in sorted(found)]
 
     def _asked(self, sample: Sample, queries: Sequence[Query]) -> list[Sample]:
         return [replace(sample, query=q, text=text) for q, text in zip(queries, self._tokens(queries), strict=True)]

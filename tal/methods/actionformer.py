@@ -6,10 +6,13 @@ Details as in the reference implementation happyharrycn/actionformer_release, wh
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from tal.methods.lengths import few_lengths
 from tal.methods.pyramid import PyramidMethod
 from tal.methods.pyramid_config import PyramidConfig, require
 from tal.modules.attention import TransformerBlock
@@ -52,19 +55,29 @@ class ActionFormerConfig(PyramidConfig):
         """Attention window per level; 0 for the whole sequence."""
         return (self.window,) * self.levels if isinstance(self.window, int) else tuple(self.window)
 
+    def original_length(self, count: int) -> int:
+        """T that the original pads to: `train_snippets`, and longer videos to what its chunked attention needs."""
+        unit = self.multiple_of or max(s * max(w - 1, 1) for s, w in zip(self.strides, self.windows, strict=True))
+        return self.train_snippets if count <= self.train_snippets else -(-count // unit) * unit
+
     def padded_length(self, count: int) -> int:
         """T that a window of `count` snippets is padded to, at least.
 
-        The original pads to `train_snippets`, and longer videos to a multiple of what its chunked attention needs. Only
-        two things of that reach the result: at every level the padded positions that a kernel over valid ones sees,
-        because the normalisation's bias is there; and the length to which a long video's position table is stretched.
+        Only two things of the original's padding reach the result: at every level the padded positions that a kernel
+        over valid ones sees, because the normalisation's bias is there; and the length to which a long video's position
+        table is stretched.
         """
-        unit = self.multiple_of or max(s * max(w - 1, 1) for s, w in zip(self.strides, self.windows, strict=True))
-        original = self.train_snippets if count <= self.train_snippets else -(-count // unit) * unit
+        original = self.original_length(count)
         if self.absolute_positions and count > self.train_snippets:
             return original
         last, seen = self.strides[-1], max(self.embed_kernel, self.head_kernel, 3) // 2
         return min(original, (-(-count // last) + seen) * last)
+
+    def lengths_together(self, counts: Sequence[int]) -> list[int]:
+        """T per window of a batch; windows that are shorter than the original's have all the padding that is seen."""
+        lengths = [self.padded_length(count) for count in counts]
+        free = [own < self.original_length(count) for count, own in zip(counts, lengths, strict=True)]
+        return few_lengths(lengths, free, most=self.train_snippets if self.absolute_positions else math.inf)
 
 
 class ActionFormer(PyramidMethod):

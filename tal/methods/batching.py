@@ -170,8 +170,8 @@ def interpolate(features: Tensor, snippets: int) -> Tensor:
 def padded_length(longest: int, inputs: Inputs, *, train: bool) -> int:
     """T that a batch is padded to: the next multiple that the method's pyramid needs.
 
-    In training never beyond the length of a training window. Padding further changes no result, because padded
-    snippets are masked everywhere, it only costs time; the original always pads to the full length in training.
+    In training never beyond the length of a training window. A method whose outputs depend on the padding cuts or pads
+    what it is given to the length that it wants (see `tal.methods.lengths`).
     Methods with windows of a fixed length get that length.
     """
     if inputs.window_snippets is not None:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tal.methods.base import Batch, Inputs, Method
+from tal.methods.lengths import at_own_lengths
 from tal.methods.limits import within_video, without_columns
 from tal.methods.pyramid_config import PyramidConfig, require_data
 from tal.methods.video_scores import name_detections
@@ -85,7 +86,11 @@ class PyramidMethod(Method):
         super().__init__()
         require_data(config.streams, config.classes)
         self.config, self.classes = config, config.classes
-        c = config
+        self.build()
+
+    def build(self) -> None:
+        """Add the network's modules."""
+        c = self.config
         streams = {name: width for name, width in c.streams.items() if name in c.embedded_streams}
         self.streams = StreamProjection(streams, c.projection)
         self.embed = ConvStack(self.streams.width, c.width, layers=c.embed_layers, kernel_size=c.embed_kernel)
@@ -142,8 +147,13 @@ class PyramidMethod(Method):
         self.streams.set_stats(stats)
 
     def forward(self, batch: Batch) -> PyramidOutputs:
-        """What every point of the pyramid says."""
-        return self.network(*self._pad(batch))
+        """What every point of the pyramid says, whatever other windows there are; in training, all in one pass."""
+        return self.network(*self._pad(batch)) if self.training else self.by_length(batch)
+
+    def by_length(self, batch: Batch) -> PyramidOutputs:
+        """What every point says, each window padded as if it were alone."""
+        lengths = self.config.lengths_together([grid.count for grid in batch.grids])
+        return at_own_lengths(lambda part: self.network(*self._pad(part)), batch, lengths)
 
     def network(self, streams: Mapping[str, Tensor], mask: Tensor) -> PyramidOutputs:
         """Name -> (B, C, T), mask (B, 1, T) -> what every point says."""

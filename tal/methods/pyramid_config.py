@@ -164,6 +164,11 @@ class PyramidConfig:
         """T that a window of `count` snippets is padded to, at least: what of the original's padding matters."""
         return count
 
+    def lengths_together(self, counts: Sequence[int]) -> list[int]:
+        """T per window of a batch, with which every one gives what it gives alone."""
+        last = self.strides[-1]
+        return [-(-self.padded_length(count) // last) * last for count in counts]
+
 
 _LOWEST: Mapping[str, float] = {
     "train_snippets": 1,

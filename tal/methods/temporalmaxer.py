@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tal.methods.base import Batch
-from tal.methods.lengths import at_own_lengths
+from tal.methods.lengths import few_lengths
 from tal.methods.pyramid import Matched, PyramidMethod, PyramidOutputs
 from tal.methods.pyramid_config import PyramidConfig, require
 from tal.modules.cost_assigner import WeightedAssignment, assign_by_cost
@@ -73,15 +73,12 @@ class TemporalMaxerConfig(PyramidConfig):
         return min(original, (-(-count // self.strides[-1]) + seen) * self.strides[-1])
 
     def lengths_together(self, counts: Sequence[int]) -> list[int]:
-        """T per window of a batch, few different ones: windows with all the padding that is seen may have more."""
+        """T per window of a batch; windows that are shorter than the original's have all the padding that is seen."""
         lengths = [self.padded_length(count) for count in counts]
-        if self.neck_norm == "group":
-            return lengths
-        spare = [self.original_length(count) > own for count, own in zip(counts, lengths, strict=True)]
-        common = max((own for own, more in zip(lengths, spare, strict=True) if more), default=0)
-        fixed = [own for own, more in zip(lengths, spare, strict=True) if not more and own >= common]
-        common = min(fixed, default=common)
-        return [common if more else own for own, more in zip(lengths, spare, strict=True)]
+        free = [
+            self.neck_norm != "group" and own < self.original_length(c) for c, own in zip(counts, lengths, strict=True)
+        ]
+        return few_lengths(lengths, free)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,9 +114,8 @@ class TemporalMaxer(PyramidMethod):
         return SharedNorm(c.width, kind=c.neck_norm, groups=c.neck_groups)
 
     def forward(self, batch: Batch) -> PyramidOutputs:
-        """What every point of the pyramid says."""
-        counts = [grid.count for grid in batch.grids]
-        return at_own_lengths(super().forward, batch, self.config.lengths_together(counts))
+        """What every point of the pyramid says, in training too whatever other windows there are."""
+        return self.by_length(batch)
 
     def encode(self, x: Tensor, mask: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """(B, width, T), mask (B, 1, T) -> per level (B, width, T_l), masks (B, 1, T_l)."""

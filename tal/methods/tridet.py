@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from tal.methods.base import Batch
-from tal.methods.lengths import at_own_lengths
 from tal.methods.pyramid import Matched, PyramidMethod, PyramidOutputs
 from tal.methods.pyramid_config import PyramidConfig, require
 from tal.modules.heads import RegressionHead
@@ -169,9 +168,8 @@ class TriDet(PyramidMethod):
             )
 
     def forward(self, batch: Batch) -> PyramidOutputs:
-        """What every point of the pyramid says."""
-        lengths = [self.config.padded_length(grid.count) for grid in batch.grids]
-        return at_own_lengths(super().forward, batch, lengths)
+        """What every point of the pyramid says, in training too whatever other windows there are."""
+        return self.by_length(batch)
 
     def embedding(self, streams: Mapping[str, Tensor], mask: Tensor) -> Tensor:
         """Name -> (B, C, T), mask (B, 1, T) -> (B, width, T), of noisy streams in training."""
