@@ -24,8 +24,9 @@ class Graph(nn.Module):
     """What is exported: named tensors to named tensors.
 
     Inputs: "streams.NAME" (B, C, T), "mask" (B, 1, T) bool; where queries are asked "text" (B, L, C) and "text_mask"
-    (B, L) bool. Outputs: the fields of the method's outputs, "NAME.LEVEL" where there is one tensor per level; what
-    networks keep for their losses is left out. Both in alphabetical order.
+    (B, L) bool. Outputs: the fields of the method's outputs, "NAME.LEVEL" where there is one tensor per level, and
+    "members.NUMBER.NAME.LEVEL" where several networks are averaged; what networks keep for their losses is left out.
+    Both in alphabetical order.
     """
 
     def __init__(self, method: Method) -> None:
@@ -42,7 +43,7 @@ class Graph(nn.Module):
         return self._named(as_batch(inputs, int(inputs["mask"].sum(-1).max())))
 
     def _named(self, batch: Batch) -> dict[str, Tensor]:
-        return dict(sorted(named_tensors(self.method.exported(batch))))
+        return dict(sorted(named_tensors(self.method(batch))))
 
 
 def as_batch(inputs: Mapping[str, Tensor], count: int) -> Batch:
@@ -60,7 +61,7 @@ def as_batch(inputs: Mapping[str, Tensor], count: int) -> Batch:
 
 
 def named_tensors(outputs: Any) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a dataclass of tensors and of tuples of tensors."""
+    """The tensors of a dataclass of tensors, of tuples of tensors, and of tuples of such dataclasses."""
     if not is_dataclass(outputs):
         raise ConfigError(f"a network whose outputs are a {type(outputs).__name__}", expected="a dataclass of tensors")
     for field in fields(outputs):
@@ -69,8 +70,10 @@ def named_tensors(outputs: Any) -> Iterator[tuple[str, Tensor]]:
             continue
         if isinstance(value, Tensor):
             yield field.name, value
-        else:
-            yield from ((f"{field.name}.{level}", each) for level, each in enumerate(value))
+            continue
+        for number, each in enumerate(value):
+            inner = [("", each)] if isinstance(each, Tensor) else [(f".{name}", x) for name, x in named_tensors(each)]
+            yield from ((f"{field.name}.{number}{name}", x) for name, x in inner)
 
 
 def fixed_length(method: Method) -> int | None:

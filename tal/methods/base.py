@@ -155,13 +155,6 @@ class Method(nn.Module):
         """The network's outputs, a dataclass of tensors."""
         raise NotImplementedError
 
-    def exported(self, batch: Batch) -> Any:
-        """What a graph gives that leaves Python: one dataclass of tensors, or of tuples of tensors per level.
-
-        Its inputs are padded already; the batch's grids and videos mean nothing.
-        """
-        return self(batch)
-
     def loss(self, outputs: Any, batch: Batch) -> dict[str, Tensor]:
         """Scalars by name; "loss" is what is minimised, the others are its parts."""
         raise NotImplementedError
