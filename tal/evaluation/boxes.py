@@ -12,7 +12,7 @@ from tal.boxes import KeyframeBoxes, microseconds
 from tal.datasets.kinds.boxes import FrameBoxProtocol
 from tal.errors import AnnotationError
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.result import Evaluation, threshold_name
+from tal.evaluation.result import Evaluation, evaluation, threshold_name
 from tal.evaluation.tally import Tally, some
 from tal.metrics import frame_boxes
 from tal.metrics.frame_boxes import BoxRows
@@ -95,16 +95,13 @@ def run(
         predictions=len(predictions),
         predictions_evaluated=len(detections),
     )
-    return Evaluation(
-        protocol=protocol.name,
-        title=protocol.title,
-        options=protocol.described(),
-        inputs=inputs.hashes,
+    return evaluation(
+        protocol,
+        inputs,
+        tally,
         counts=counts,
         metrics=metrics,
         per_class=per_class,
-        missing=tally.missing,
-        warnings=tuple(tally.warnings),
     )
 
 

@@ -4,10 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from tal.annotations.rows import Row
-from tal.datasets.protocol import Protocol
 from tal.errors import AnnotationError
-from tal.evaluation.inputs import Inputs
-from tal.evaluation.result import Evaluation
 from tal.evaluation.tally import Tally, some
 
 V = TypeVar("V")
@@ -91,26 +88,3 @@ def in_split(rows: Mapping[str, Row], subset: str | None, source: str) -> dict[s
 def read(found: Mapping[str, Any], tally: Tally) -> int:
     """Number of predictions that a file held, repeated and foreign ones included."""
     return len(found) + tally.dropped.get(REPEATED, 0)
-
-
-def evaluation(
-    protocol: Protocol,
-    inputs: Inputs,
-    tally: Tally,
-    *,
-    counts: Mapping[str, Any],
-    metrics: Mapping[str, float],
-    per_class: Mapping[str, Mapping[str, float]] | None = None,
-) -> Evaluation:
-    """The outcome, with what the tally holds; `counts` are those that `tally.counts` gave."""
-    return Evaluation(
-        protocol=protocol.name,
-        title=protocol.title,
-        options=protocol.described(),
-        inputs=inputs.hashes,
-        counts=counts,
-        metrics=metrics,
-        per_class=per_class or {},
-        missing=tally.missing,
-        warnings=tuple(tally.warnings),
-    )

@@ -13,9 +13,9 @@ from tal.annotations.rows import VALUE, Row, number, parse_rows
 from tal.annotations.subsets import in_subset
 from tal.datasets.kinds.counting import CountingProtocol
 from tal.errors import AnnotationError, ConfigError
-from tal.evaluation.by_video import evaluation, in_split, latest, once, read, shared
+from tal.evaluation.by_video import in_split, latest, once, read, shared
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.result import Evaluation
+from tal.evaluation.result import Evaluation, evaluation
 from tal.evaluation.tally import Tally, some
 from tal.metrics.counting import PLAIN_OFFSET, density_count, relative_error, rmse, within
 from tal.segments import Segments

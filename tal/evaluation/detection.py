@@ -14,7 +14,7 @@ from tal.datasets.kinds.detection import DetectionProtocol
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.joining import Joined, join, read_predictions
 from tal.evaluation.one_class import as_one_class
-from tal.evaluation.result import Evaluation, threshold_name
+from tal.evaluation.result import Evaluation, evaluation, threshold_name
 from tal.evaluation.splits import blocked_videos, present_subset
 from tal.metrics import detection
 from tal.segments import Segments
@@ -56,16 +56,15 @@ def run(
         predictions_outside=joined.outside,
         **scored.tie_counts,
     )
-    return Evaluation(
-        protocol=protocol.name,
-        title=protocol.title,
-        options=protocol.described() | {"subset": scored.subset, "annotation_format": annotations.format},
-        inputs=inputs.hashes,
+    return evaluation(
+        protocol,
+        inputs,
+        joined.tally,
         counts=counts,
         metrics=scored.metrics,
         per_class=scored.per_class,
-        missing=joined.tally.missing,
-        warnings=tuple(joined.tally.warnings),
+        subset=scored.subset,
+        annotation_format=annotations.format,
     )
 
 

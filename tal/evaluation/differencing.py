@@ -11,9 +11,9 @@ from tal.annotations import viddiff
 from tal.annotations.viddiff import SPLITS, Match, Sample, Statement
 from tal.datasets.kinds.differencing import DifferencingProtocol
 from tal.errors import AnnotationError, ConfigError
-from tal.evaluation.by_video import REPEATED, evaluation, read, shared
+from tal.evaluation.by_video import REPEATED, read, shared
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.result import Evaluation
+from tal.evaluation.result import Evaluation, evaluation
 from tal.evaluation.tally import Tally
 from tal.metrics.differencing import CODES, NO_ANSWER, OTHER_ANSWER, chance_p_value, difference_scores, flipped
 

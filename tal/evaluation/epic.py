@@ -13,7 +13,7 @@ from tal.datasets.kinds.epic import EpicProtocol
 from tal.errors import AnnotationError
 from tal.evaluation.detection import Scored, score, with_blocked
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.result import Evaluation
+from tal.evaluation.result import Evaluation, evaluation
 from tal.evaluation.tally import Tally
 
 
@@ -141,14 +141,13 @@ def _joined(
         **further,
     )
     subset = next(iter(scored.values())).subset
-    return Evaluation(
-        protocol=protocol.name,
-        title=protocol.title,
-        options=protocol.described() | {"subset": subset, "annotation_format": annotations.format},
-        inputs=inputs.hashes,
+    return evaluation(
+        protocol,
+        inputs,
+        tally,
         counts=counts,
         metrics={f"{task}/{name}": value for task, each in scored.items() for name, value in each.metrics.items()},
         per_class={f"{task}/{name}": value for task, each in scored.items() for name, value in each.per_class.items()},
-        missing=tally.missing,
-        warnings=tuple(tally.warnings),
+        subset=subset,
+        annotation_format=annotations.format,
     )

@@ -16,7 +16,7 @@ from tal.datasets.kinds.frames import FramesProtocol
 from tal.errors import AnnotationError
 from tal.evaluation.frame_rows import class_columns, rows_of_scores, rows_of_segments
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.result import Evaluation
+from tal.evaluation.result import Evaluation, evaluation
 from tal.evaluation.splits import present_subset
 from tal.evaluation.tally import Tally, some
 from tal.metrics import frames
@@ -82,16 +82,15 @@ def run(
         frames_without_scores=int((scores == -np.inf).all(axis=1).sum()),
     )
     width = found.width if isinstance(found, FrameScores) else 0
-    return Evaluation(
-        protocol=protocol.name,
-        title=protocol.title,
-        options=protocol.described() | {"subset": subset, "annotation_format": annotations.format},
-        inputs=inputs.hashes,
+    return evaluation(
+        protocol,
+        inputs,
+        tally,
         counts=counts,
         metrics=_metrics(protocol, precision, labels, max(len(annotations.classes), width)),
         per_class=_per_class(annotations.classes, precision, labels),
-        missing=tally.missing,
-        warnings=tuple(tally.warnings),
+        subset=subset,
+        annotation_format=annotations.format,
     )
 
 

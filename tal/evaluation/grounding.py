@@ -14,7 +14,7 @@ from tal.errors import AnnotationError
 from tal.evaluation import queries
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.queries import Asked, Predictions
-from tal.evaluation.result import Evaluation, threshold_name
+from tal.evaluation.result import Evaluation, evaluation, threshold_name
 from tal.evaluation.tally import Tally
 from tal.metrics import grounding, moments
 from tal.metrics.moments import Windows
@@ -58,18 +58,15 @@ def run(
         answers = replace(answers, windows=windows, record=answers.record[kept], asked=asked)
     queries.tell_missing(answers, tally, "count as misses")
     metrics = _metrics(protocol, truth, windows, len(asked), source)
-    return Evaluation(
-        protocol=protocol.name,
-        title=protocol.title,
-        options=protocol.described() | {"annotation_format": records.format},
-        inputs=inputs.hashes,
+    return evaluation(
+        protocol,
+        inputs,
+        tally,
         counts=queries.query_counts(
             answers, np.unique(windows.query_idx), tally, ground_truth=len(truth), evaluated=len(windows)
         ),
         metrics={name: round_as_percent(value) for name, value in metrics.items()} if protocol.rounded else metrics,
-        per_class={},
-        missing=tally.missing,
-        warnings=tuple(tally.warnings),
+        annotation_format=records.format,
     )
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from tal.annotations.hand_objects import HandObject, hand_objects_of, parse_hand_objects
 from tal.datasets.kinds.hand_objects import HandObjectProtocol
 from tal.errors import AnnotationError
-from tal.evaluation.by_video import evaluation, shared
+from tal.evaluation.by_video import shared
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.result import Evaluation, threshold_name
+from tal.evaluation.result import Evaluation, evaluation, threshold_name
 from tal.evaluation.tally import Tally
 from tal.metrics.pairs import Pairs, pair_ap
 

@@ -14,7 +14,7 @@ from tal.evaluation import queries
 from tal.evaluation.grounding import moment_metrics, round_as_percent
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.queries import Answers, Asked, Predictions
-from tal.evaluation.result import Evaluation
+from tal.evaluation.result import Evaluation, evaluation
 from tal.evaluation.tally import Tally, some
 from tal.metrics import highlights, moments
 from tal.metrics.moments import Windows
@@ -57,16 +57,13 @@ def run(
     if table.saliency is not None and has_levels:
         metrics |= _highlight_metrics(protocol, answers, records.source or "annotations", tally)
     _tell_halves(answers, has_levels, source, tally)
-    return Evaluation(
-        protocol=protocol.name,
-        title=protocol.title,
-        options=protocol.described() | {"annotation_format": records.format},
-        inputs=inputs.hashes,
+    return evaluation(
+        protocol,
+        inputs,
+        tally,
         counts=_counts(answers, tally, truth, protocol.max_windows),
         metrics=metrics if protocol.unrounded else {name: round_as_percent(value) for name, value in metrics.items()},
-        per_class={},
-        missing=tally.missing,
-        warnings=tuple(tally.warnings),
+        annotation_format=records.format,
     )
 
 

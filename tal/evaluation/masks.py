@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from tal.annotations.actionvos import IndexMap, MaskFiles, Sequence, parse_sequences
 from tal.datasets.kinds.masks import MasksProtocol
 from tal.errors import AnnotationError, ConfigError
-from tal.evaluation.by_video import evaluation
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.result import Evaluation
+from tal.evaluation.result import Evaluation, evaluation
 from tal.evaluation.tally import Tally, some
-from tal.metrics.masks import MaskScores, mask_scores, overlap_areas
+from tal.metrics.masks import mask_scores, overlap_areas
 
 
 def run(
@@ -72,9 +71,9 @@ def run(
             FP=scores.fp,
             FN=scores.fn,
         ),
-        metrics=_metrics(scores),
+        metrics=scores.named(),
         per_class={
-            name: {**_metrics(mask_scores(areas[of], positive[of])), "ground_truth": int(of.sum())}
+            name: {**mask_scores(areas[of], positive[of]).named(), "ground_truth": int(of.sum())}
             for name in sorted(set(names))
             for of in [np.array(names) == name]
         },
@@ -135,14 +134,3 @@ def _areas(
         positive += sequence.objects.values()
         names += sequence.names.values()
     return np.concatenate(areas), np.array(positive, bool), names
-
-
-def _metrics(scores: MaskScores) -> dict[str, float]:
-    return {
-        "p-mIoU": scores.positive_miou,
-        "n-mIoU": scores.negative_miou,
-        "p-cIoU": scores.positive_ciou,
-        "n-cIoU": scores.negative_ciou,
-        "gIoU": scores.giou,
-        "Acc": scores.accuracy,
-    }

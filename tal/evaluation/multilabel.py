@@ -6,9 +6,8 @@ import numpy as np
 
 from tal.datasets.kinds.recognition import MultilabelProtocol
 from tal.errors import AnnotationError
-from tal.evaluation.by_video import evaluation
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.result import Evaluation
+from tal.evaluation.result import Evaluation, evaluation
 from tal.evaluation.tally import Tally
 from tal.evaluation.whole_videos import join
 from tal.metrics.precision import ranking_ap

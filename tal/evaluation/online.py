@@ -14,7 +14,7 @@ from tal.errors import AnnotationError
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.joining import Joined, join, read_predictions
 from tal.evaluation.one_class import as_one_class
-from tal.evaluation.result import Evaluation, threshold_name
+from tal.evaluation.result import Evaluation, evaluation, threshold_name
 from tal.evaluation.splits import present_subset
 from tal.evaluation.tally import Tally
 from tal.metrics import detection, online
@@ -71,16 +71,14 @@ def run(
         **({"classes": by_class.scored} if by_class.scored else {}),
         **anything.counts,
     )
-    return Evaluation(
-        protocol=protocol.name,
-        title=protocol.title,
-        options=protocol.described() | {"annotation_format": annotations.format},
-        inputs=inputs.hashes,
+    return evaluation(
+        protocol,
+        inputs,
+        tally,
         counts=counts,
         metrics={**by_class.metrics, **anything.metrics},
         per_class=by_class.per_class,
-        missing=tally.missing,
-        warnings=tuple(tally.warnings),
+        annotation_format=annotations.format,
     )
 
 

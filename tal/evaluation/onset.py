@@ -14,7 +14,7 @@ from tal.errors import AnnotationError
 from tal.evaluation import queries
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.queries import Answers, Asked, Predictions
-from tal.evaluation.result import Evaluation, threshold_name
+from tal.evaluation.result import Evaluation, evaluation, threshold_name
 from tal.evaluation.tally import Tally
 from tal.metrics import onset
 from tal.metrics.moments import Windows
@@ -54,18 +54,16 @@ def run(
     metrics = _metrics(protocol, truth, first, asked)
     if protocol.onsets is not None:
         metrics |= _any_annotator(protocol, truth, first, answers, inputs)
-    return Evaluation(
-        protocol=protocol.name,
-        title=protocol.title,
-        options=protocol.described() | {"subset": subset, "annotation_format": records.format},
-        inputs=inputs.hashes,
+    return evaluation(
+        protocol,
+        inputs,
+        tally,
         counts=queries.query_counts(
             answers, np.unique(first.query_idx), tally, ground_truth=len(truth), evaluated=len(first)
         ),
         metrics=metrics,
-        per_class={},
-        missing=tally.missing,
-        warnings=tuple(tally.warnings),
+        subset=subset,
+        annotation_format=records.format,
     )
 
 

@@ -17,7 +17,7 @@ from tal.evaluation.inputs import Inputs
 from tal.evaluation.joining import join, read_predictions
 from tal.evaluation.narrowing import check_classes, merge, of_classes, refuse_foreign, without_videos
 from tal.evaluation.one_class import as_one_class
-from tal.evaluation.result import Evaluation, threshold_name
+from tal.evaluation.result import Evaluation, evaluation, threshold_name
 from tal.evaluation.splits import present_subset
 from tal.evaluation.tally import Tally, some
 from tal.metrics.detection import overlaps, recall_at
@@ -75,16 +75,15 @@ def run(
         predictions_evaluated=len(joined.predictions),
         predictions_outside=joined.outside,
     )
-    return Evaluation(
-        protocol=protocol.name,
-        title=protocol.title,
-        options=protocol.described() | {"subset": scored.subset, "annotation_format": annotations.format},
-        inputs=inputs.hashes,
+    return evaluation(
+        protocol,
+        inputs,
+        joined.tally,
         counts=counts,
         metrics=metrics,
         per_class={name: {**values, "base": float(name in base)} for name, values in scored.per_class.items()},
-        missing=joined.tally.missing,
-        warnings=tuple(joined.tally.warnings),
+        subset=scored.subset,
+        annotation_format=annotations.format,
     )
 
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from tal.annotations.plans import Plan, parse_plans, plans_of
 from tal.datasets.kinds.planning import PlanningProtocol
 from tal.errors import AnnotationError
-from tal.evaluation.by_video import REPEATED, evaluation, read, shared
+from tal.evaluation.by_video import REPEATED, read, shared
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.result import Evaluation
+from tal.evaluation.result import Evaluation, evaluation
 from tal.evaluation.tally import Tally, some
 from tal.metrics.planning import batch_iou, set_iou, step_accuracy, success
 

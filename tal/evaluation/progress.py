@@ -8,9 +8,9 @@ import numpy as np
 from tal.annotations.trajectories import Trajectory, parse_trajectories
 from tal.datasets.kinds.progress import ProgressProtocol
 from tal.errors import AnnotationError
-from tal.evaluation.by_video import REPEATED, evaluation, read, shared
+from tal.evaluation.by_video import REPEATED, read, shared
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.result import Evaluation
+from tal.evaluation.result import Evaluation, evaluation
 from tal.evaluation.tally import Tally
 from tal.metrics.progress import value_order_correlation
 

@@ -16,7 +16,7 @@ from tal.errors import AnnotationError
 from tal.evaluation.detection import with_blocked
 from tal.evaluation.inputs import Inputs
 from tal.evaluation.joining import Joined, join, read_predictions
-from tal.evaluation.result import Evaluation, threshold_name
+from tal.evaluation.result import Evaluation, evaluation, threshold_name
 from tal.evaluation.splits import present_subset
 from tal.evaluation.tally import some
 from tal.metrics.detection import Rows
@@ -59,16 +59,14 @@ def run(
         predictions_outside=joined.outside,
     )
     metrics = _metrics(protocol, curve, joined)
-    return Evaluation(
-        protocol=protocol.name,
-        title=protocol.title,
-        options=protocol.described() | {"subset": subset, "annotation_format": annotations.format},
-        inputs=inputs.hashes,
+    return evaluation(
+        protocol,
+        inputs,
+        joined.tally,
         counts=counts,
         metrics=metrics,
-        per_class={},
-        missing=joined.tally.missing,
-        warnings=tuple(joined.tally.warnings),
+        subset=subset,
+        annotation_format=annotations.format,
     )
 
 

@@ -12,9 +12,9 @@ from tal.annotations.rows import ID_NAMES, VALUE, Row, number, parse_rows
 from tal.annotations.subsets import in_subset
 from tal.datasets.kinds.quality import QualityProtocol
 from tal.errors import AnnotationError
-from tal.evaluation.by_video import evaluation, in_split, latest, once, read, shared
+from tal.evaluation.by_video import in_split, latest, once, read, shared
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.result import Evaluation
+from tal.evaluation.result import Evaluation, evaluation
 from tal.evaluation.tally import Tally, some
 from tal.metrics import quality
 

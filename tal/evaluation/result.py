@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tal.datasets.protocol import Protocol
+from tal.evaluation.inputs import Inputs
+from tal.evaluation.tally import Tally
 from tal.metrics.naming import threshold_name
 from tal.version import RESULT_SCHEMA
 
-__all__ = ["Evaluation", "threshold_name"]
+__all__ = ["Evaluation", "evaluation", "threshold_name"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,3 +52,36 @@ class Evaluation:
             "missing": list(self.missing),
             "warnings": list(self.warnings),
         }
+
+
+def evaluation(
+    protocol: Protocol,
+    inputs: Inputs,
+    tally: Tally,
+    *,
+    counts: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    per_class: Mapping[str, Mapping[str, float]] | None = None,
+    **options: Any,
+) -> Evaluation:
+    """The outcome, with what the tally holds.
+
+    Args:
+        protocol: The rules.
+        inputs: What was read.
+        tally: What was left out.
+        counts: Those that `tally.counts` gave.
+        metrics, per_class: As of `Evaluation`.
+        options: Further ones, beside the protocol's.
+    """
+    return Evaluation(
+        protocol=protocol.name,
+        title=protocol.title,
+        options=protocol.described() | options,
+        inputs=inputs.hashes,
+        counts=counts,
+        metrics=metrics,
+        per_class=per_class or {},
+        missing=tally.missing,
+        warnings=tuple(tally.warnings),
+    )

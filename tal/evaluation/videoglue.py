@@ -9,9 +9,8 @@ import numpy as np
 from tal.annotations.videoglue import AVERAGE, Scores, parse_costs, parse_scores
 from tal.datasets.kinds.videoglue import VideoGlueProtocol
 from tal.errors import AnnotationError
-from tal.evaluation.by_video import evaluation
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.result import Evaluation
+from tal.evaluation.result import Evaluation, evaluation
 from tal.evaluation.tally import Tally, some
 from tal.metrics.videoglue import group_mean, videoglue_score
 

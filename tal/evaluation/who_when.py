@@ -9,7 +9,7 @@ from tal.annotations.who_when import Events, label_files, parse, submitted_files
 from tal.datasets.kinds.who_when import WhoWhenProtocol
 from tal.errors import AnnotationError
 from tal.evaluation.inputs import Inputs
-from tal.evaluation.result import Evaluation
+from tal.evaluation.result import Evaluation, evaluation
 from tal.evaluation.tally import Tally, some
 from tal.metrics.who_when import Score, score_rows
 
@@ -55,11 +55,10 @@ def run(
         false_positives=total.submitted - total.matched,
         false_negatives=total.truth - total.matched,
     )
-    return Evaluation(
-        protocol=protocol.name,
-        title=protocol.title,
-        options=protocol.described(),
-        inputs=inputs.hashes,
+    return evaluation(
+        protocol,
+        inputs,
+        tally,
         counts=counts,
         metrics={
             "accuracy": float(np.mean([score.accuracy for score in scores.values()])),
@@ -68,8 +67,6 @@ def run(
             "row-score": total.row_scores / total.matched if total.matched else 0.0,
         },
         per_class={video: _row(score) for video, score in scores.items()},
-        missing=tally.missing,
-        warnings=tuple(tally.warnings),
     )
 
 
