@@ -36,6 +36,17 @@ class MaskScores:
     fp: int
     fn: int
 
+    def named(self) -> dict[str, float]:
+        """ActionVOS's name -> value, samples by outcome left out."""
+        return {
+            "p-mIoU": self.positive_miou,
+            "n-mIoU": self.negative_miou,
+            "p-cIoU": self.positive_ciou,
+            "n-cIoU": self.negative_ciou,
+            "gIoU": self.giou,
+            "Acc": self.accuracy,
+        }
+
 
 def mask_scores(areas: ArrayLike, positive: ArrayLike) -> MaskScores:
     """Scores of N samples.

@@ -44,15 +44,7 @@ class MaskIoU(RowMetric):
     def compute(self) -> dict[str, float]:
         """All six; a mean over nothing is NaN."""
         _, *areas, positive = self._rows("objects")
-        scores = mask_scores(np.stack(areas, axis=1), positive)
-        return {
-            "p-mIoU": scores.positive_miou,
-            "n-mIoU": scores.negative_miou,
-            "p-cIoU": scores.positive_ciou,
-            "n-cIoU": scores.negative_ciou,
-            "gIoU": scores.giou,
-            "Acc": scores.accuracy,
-        }
+        return mask_scores(np.stack(areas, axis=1), positive).named()
 
 
 def _columns(predicted: ArrayLike | Tensor, truth: ArrayLike | Tensor, objects: Mapping[int, bool]) -> list[Column]:

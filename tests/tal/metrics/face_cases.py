@@ -292,15 +292,7 @@ def _masks_item(rng):
 
 def _masks(items):
     areas = np.concatenate([masks.overlap_areas(found, true, list(objects)) for found, true, objects in items])
-    scores = masks.mask_scores(areas, [acts for item in items for acts in item[2].values()])
-    return {
-        "p-mIoU": scores.positive_miou,
-        "n-mIoU": scores.negative_miou,
-        "p-cIoU": scores.positive_ciou,
-        "n-cIoU": scores.negative_ciou,
-        "gIoU": scores.giou,
-        "Acc": scores.accuracy,
-    }
+    return masks.mask_scores(areas, [acts for item in items for acts in item[2].values()]).named()
 
 
 CASES = {
