@@ -1,5 +1,8 @@
 """Optical flow: every pair once, the same maps however the frames come, and I3D's flow stream on them."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,9 @@ from tal.backbones.i3d import I3DNetwork, load_weights
 from tal.errors import TalError
 from tal.features.extractor import extract_video, feature_spec
 from tal.video.base import Resize
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from i3d_names import hassony2_name
 
 
 class PairNetwork(torch.nn.Module):
@@ -200,12 +206,3 @@ def test_both_streams_of_a_video_have_the_same_snippets(tmp_path, make_video):
     assert colour.grid == flow.grid
     assert colour.features.shape == flow.features.shape == (2, 1024)
     assert np.isfinite(flow.features).all()
-
-
-def hassony2_name(name):
-    """The other port's name of a weight, written out from its source."""
-    layer, *rest = name.split(".")
-    places = {"b0": "branch_0", "b1a": "branch_1.0", "b1b": "branch_1.1", "b2a": "branch_2.0", "b2b": "branch_2.1"}
-    places["b3b"] = "branch_3.1"
-    words = [places.get(word, "batch3d" if word == "bn" else word) for word in rest]
-    return ".".join([layer[0].lower() + layer[1:], *words])

@@ -1,5 +1,8 @@
 """I3D: its padding, its layers by hand, and the checkpoints of both public ports."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,9 @@ import torch
 from tal.backbones import load_backbone
 from tal.backbones.i3d import I3DNetwork, _padded, load_weights
 from tal.errors import TalError
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from i3d_names import hassony2_name
 
 
 @pytest.fixture(scope="module")
@@ -18,15 +24,6 @@ def network():
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 1.5)
     return made
-
-
-def hassony2_name(name):
-    """The other port's name of a weight, written out from its source."""
-    layer, *rest = name.split(".")
-    places = {"b0": "branch_0", "b1a": "branch_1.0", "b1b": "branch_1.1", "b2a": "branch_2.0", "b2b": "branch_2.1"}
-    places["b3b"] = "branch_3.1"
-    words = [places.get(word, "batch3d" if word == "bn" else word) for word in rest]
-    return ".".join([layer[0].lower() + layer[1:], *words])
 
 
 @pytest.mark.parametrize("size", [7, 8, 13, 16])

@@ -1,5 +1,8 @@
 """Draws of videos against rows copied one by one; two sets of predictions that are the same, and that are not."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,25 +11,17 @@ from hypothesis import strategies as st
 from tal.diagnosis import bootstrap, compare
 from tal.diagnosis.bootstrap import Interval, draws, ranked_by_video, weighted_precision
 from tal.diagnosis.errors import judge
-from tal.metrics.detection import Rows, average_precision, overlaps
+from tal.metrics.detection import average_precision, overlaps
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from detection_rows import rows_of
 
 CLASSES, VIDEOS = 3, 4
 TIOUS = [0.3, 0.6]
 
 
-def _rows(rows, scored):
-    columns = [np.array([row[column] for row in rows], float) for column in range(5 if scored else 4)]
-    return Rows(
-        video_idx=columns[0].astype(np.int64),
-        label=columns[1].astype(np.int64),
-        start_s=columns[2],
-        end_s=columns[3],
-        score=columns[4] if scored else None,
-    )
-
-
 def _judged(truth, predictions):
-    instances, found = _rows(truth, False), _rows(predictions, True)
+    instances, found = rows_of(truth, False), rows_of(predictions, True)
     return judge(instances, found, overlaps(instances, found, TIOUS, class_count=CLASSES))
 
 
@@ -54,7 +49,7 @@ def test_weights_are_copies(truth, predictions, weights):
     # A stable sort by falling score, made beforehand, keeps the copies of a prediction side by side.
     predictions = sorted(predictions, key=lambda row: -row[4])
     for value, each in zip(found, ([1] * VIDEOS, weights), strict=True):
-        instances, rows = _rows(_copied(truth, each), False), _rows(_copied(predictions, each), True)
+        instances, rows = rows_of(_copied(truth, each), False), rows_of(_copied(predictions, each), True)
         expected = average_precision(overlaps(instances, rows, TIOUS, class_count=CLASSES))
         np.testing.assert_allclose(value, expected, atol=1e-12)
 
@@ -180,7 +175,7 @@ def test_exchanged_videos_are_judged_as_files_with_exchanged_rows(truth, first, 
     merged = compare._side_by_side(_ranked(truth, first), _ranked(truth, second))
     flip = np.array([flips], float)
     found = weighted_precision(merged, np.hstack([1 - flip, flip, np.ones((1, 1))]))[0]
-    pairs = overlaps(_rows(truth, False), _rows(mixed, True), TIOUS, class_count=CLASSES)
+    pairs = overlaps(rows_of(truth, False), rows_of(mixed, True), TIOUS, class_count=CLASSES)
     np.testing.assert_allclose(found, average_precision(pairs), atol=1e-12)
 
 

@@ -1,6 +1,8 @@
 """Kinds of errors, what-ifs and sensitivity against slow loops written from the definitions, and by construction."""
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,25 +12,17 @@ from hypothesis import strategies as st
 from tal.diagnosis import characteristics, errors, oracles, sensitivity
 from tal.diagnosis.errors import Kind, judge
 from tal.metrics import detection
-from tal.metrics.detection import Rows, overlaps
+from tal.metrics.detection import overlaps
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from detection_rows import rows_of
 
 CLASSES = 3
 TIOUS = [0.3, 0.5, 0.8]
 
 
-def _rows(rows, scored):
-    columns = [np.array([row[column] for row in rows], float) for column in range(5 if scored else 4)]
-    return Rows(
-        video_idx=columns[0].astype(np.int64),
-        label=columns[1].astype(np.int64),
-        start_s=columns[2],
-        end_s=columns[3],
-        score=columns[4] if scored else None,
-    )
-
-
 def _judged(truth, predictions, tious=TIOUS, classes=CLASSES):
-    instances, found = _rows(truth, False), _rows(predictions, True)
+    instances, found = rows_of(truth, False), rows_of(predictions, True)
     return judge(instances, found, overlaps(instances, found, tious, class_count=classes))
 
 
@@ -297,8 +291,8 @@ def test_average_precision_is_that_of_the_metric():
     random = np.random.default_rng(0)
     truth = [(v, int(random.integers(3)), s, s + 5) for v in range(9) for s in random.uniform(0, 50, 4).tolist()]
     found = [(v, c, s + random.normal(), e + random.normal(), random.random()) for v, c, s, e in truth * 5]
-    pairs = overlaps(_rows(truth, False), _rows(found, True), TIOUS, class_count=CLASSES)
-    judged = judge(_rows(truth, False), _rows(found, True), pairs)
+    pairs = overlaps(rows_of(truth, False), rows_of(found, True), TIOUS, class_count=CLASSES)
+    judged = judge(rows_of(truth, False), rows_of(found, True), pairs)
     np.testing.assert_allclose(judged.average_precision, detection.average_precision(pairs), rtol=1e-12)
 
 
@@ -306,9 +300,9 @@ def test_pairs_in_pieces_change_nothing(monkeypatch):
     random = np.random.default_rng(1)
     truth = [(int(random.integers(4)), int(random.integers(3)), s, s + 9.0) for s in random.uniform(0, 50, 30)]
     found = [(v, c, s + random.normal(), e, random.random()) for v, c, s, e in truth * 3]
-    whole = errors.nearest_instances(_rows(truth, False), _rows(found, True))
+    whole = errors.nearest_instances(rows_of(truth, False), rows_of(found, True))
     monkeypatch.setattr(errors, "_PAIRS_AT_ONCE", 7)
-    for one, other in zip(whole, errors.nearest_instances(_rows(truth, False), _rows(found, True)), strict=True):
+    for one, other in zip(whole, errors.nearest_instances(rows_of(truth, False), rows_of(found, True)), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -316,7 +310,7 @@ def test_pairs_in_pieces_change_nothing(monkeypatch):
 
 
 def test_characteristics_of_the_ground_truth():
-    truth = _rows([(0, 0, 0.0, 2.0), (0, 0, 5.0, 9.0), (0, 1, 0.0, 1.0), (1, 0, 0.0, 3.0), (2, 0, 1.0, 2.0)], False)
+    truth = rows_of([(0, 0, 0.0, 2.0), (0, 0, 5.0, 9.0), (0, 1, 0.0, 1.0), (1, 0, 0.0, 3.0), (2, 0, 1.0, 2.0)], False)
     values = characteristics.measure(truth, [20.0, None, 0.0])
     np.testing.assert_array_equal(values["length"], [2, 4, 1, 3, 1])
     np.testing.assert_array_equal(values["coverage"], [0.1, 0.2, 0.05, np.nan, np.nan])

@@ -1,12 +1,10 @@
 """Packed stores: read like any other, added to, resumed on, and whole whenever the packing is killed."""
 
 import json
-import multiprocessing
-import os
 import pickle
-import signal
+import sys
 import tarfile
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +16,9 @@ from tal.features.fingerprint import Fingerprint
 from tal.features.packing import pack
 from tal.features.verify import verify
 from tal.timeline import SnippetGrid
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from killing import kill_some_time_after
 
 SPEC = FeatureSpec(backbone="tiny", width=3, clip_frames=4, fps=10.0, stride_s=0.2, window_s=0.4)
 NAMES = ["a", "b.mp4", "deep/c", "ü 目", "x" * 400, "spec", "d", "e"]
@@ -197,17 +198,7 @@ def _write_on(folder):
 def test_writer_and_packer_killed_at_any_instant_lose_nothing(tmp_path, delay_s):
     folder = tmp_path / "store"
     FeatureStore.create(folder, SPEC)
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=each, args=(folder,)) for each in (_write_on, _pack_for_ever)]
-    for worker in workers:
-        worker.start()
-    deadline = time.monotonic() + 120
-    while not (folder / "packed/000001.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.001)
-    time.sleep(delay_s)
-    for worker in workers:
-        os.kill(worker.pid, signal.SIGKILL)
-        worker.join()
+    kill_some_time_after(folder / "packed/000001.json", delay_s, (_write_on, folder), (_pack_for_ever, folder))
     store = FeatureStore.create(folder, SPEC)
     done = store.ids()
     assert len(done) >= 2

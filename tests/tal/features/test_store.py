@@ -1,11 +1,11 @@
 """The store: nothing finished is lost, redone or half there, whatever happens to the process."""
 
 import json
-import multiprocessing
 import os
-import signal
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +15,9 @@ from tal.features import FeatureSpec, FeatureStore, open_features
 from tal.features.files import WriteError
 from tal.features.fingerprint import Fingerprint
 from tal.timeline import SnippetGrid
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from killing import kill_some_time_after
 
 SPEC = FeatureSpec(backbone="tiny", weights="shipped", width=3, clip_frames=4, fps=10.0, stride_s=0.2, window_s=0.4)
 
@@ -301,18 +304,9 @@ def _write_for_ever(folder, path, seed):
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.01, 0.03, 0.06, 0.1])
 def test_two_writers_killed_at_any_instant_leave_whole_videos(tmp_path, video, delay_s):
-    context = multiprocessing.get_context("fork")
     folder = tmp_path / "store"
-    writers = [context.Process(target=_write_for_ever, args=(folder, video, seed)) for seed in (0, 1_000_000)]
-    for writer in writers:
-        writer.start()
-    deadline = time.monotonic() + 120
-    while not (folder / "v005.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.001)
-    time.sleep(delay_s)
-    for writer in writers:
-        os.kill(writer.pid, signal.SIGKILL)
-        writer.join()
+    writers = [(_write_for_ever, folder, video, seed) for seed in (0, 1_000_000)]
+    kill_some_time_after(folder / "v005.json", delay_s, *writers)
     store = FeatureStore.create(folder, SPEC)
     done = store.ids()
     assert len(done) > 5

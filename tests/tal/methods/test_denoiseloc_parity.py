@@ -24,24 +24,9 @@ def case():
     return MomentCase("denoiseloc_small")
 
 
-@pytest.fixture(scope="module")
-def facts(case):
-    return case.facts
-
-
-@pytest.fixture(scope="module")
-def values(case):
-    return case.values
-
-
 @pytest.fixture
 def model(case):
     return case.model("denoiseloc", **UNIT_ROWS)
-
-
-@pytest.fixture
-def batch(case):
-    return case.batch()
 
 
 @pytest.fixture

@@ -18,24 +18,9 @@ def case():
     return MomentCase("moment_detr_small")
 
 
-@pytest.fixture(scope="module")
-def facts(case):
-    return case.facts
-
-
-@pytest.fixture(scope="module")
-def values(case):
-    return case.values
-
-
 @pytest.fixture
 def model(case):
     return case.model("moment_detr")
-
-
-@pytest.fixture(scope="module")
-def batch(case):
-    return case.batch()
 
 
 def test_the_weights_tell_the_method(case):

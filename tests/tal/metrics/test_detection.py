@@ -1,6 +1,8 @@
 """Average precision against a slow, independent reference that judges predictions one by one."""
 
+import sys
 from itertools import pairwise, permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tal.metrics import detection
-from tal.metrics.detection import Rows, average_precision, duplicates, overlaps, recall_at, tie_bounds
+from tal.metrics.detection import average_precision, duplicates, overlaps, recall_at, tie_bounds
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from detection_rows import rows_of
 
 CLASSES = 3
 TIOUS = [0.2, 0.5, 0.75]
@@ -58,17 +63,6 @@ def _slow_recall(truth, predictions, threshold, label, multiple, strict=False):
     return hits / len(instances) if instances else float("nan")
 
 
-def _rows(rows, scored):
-    columns = [np.array([row[column] for row in rows], float) for column in range(5 if scored else 4)]
-    return Rows(
-        video_idx=columns[0].astype(np.int64),
-        label=columns[1].astype(np.int64),
-        start_s=columns[2],
-        end_s=columns[3],
-        score=columns[4] if scored else None,
-    )
-
-
 # Small whole numbers: ties of scores and overlaps, touching, equal, empty and reversed segments all occur.
 _TIME = st.integers(0, 8).map(float)
 _SCORE = st.integers(0, 4).map(float)
@@ -79,7 +73,7 @@ _PREDICTION = st.tuples(st.integers(0, 3), st.integers(0, CLASSES - 1), _TIME, _
 @settings(max_examples=150, deadline=None)
 @given(st.lists(_INSTANCE, max_size=14), st.lists(_PREDICTION, max_size=25))
 def test_equal_to_judging_one_by_one(truth, predictions):
-    pairs = overlaps(_rows(truth, False), _rows(predictions, True), TIOUS, class_count=CLASSES)
+    pairs = overlaps(rows_of(truth, False), rows_of(predictions, True), TIOUS, class_count=CLASSES)
     expected = [
         [_slow_average_precision(truth, predictions, threshold, label) for label in range(CLASSES)]
         for threshold in TIOUS
@@ -96,7 +90,7 @@ def test_equal_to_judging_one_by_one(truth, predictions):
 @settings(max_examples=50, deadline=None)
 @given(st.lists(_INSTANCE, min_size=1, max_size=14), st.lists(_PREDICTION, min_size=1, max_size=25))
 def test_pairs_in_pieces_change_nothing(truth, predictions):
-    arguments = (_rows(truth, False), _rows(predictions, True), TIOUS)
+    arguments = (rows_of(truth, False), rows_of(predictions, True), TIOUS)
     whole = average_precision(overlaps(*arguments, class_count=CLASSES))
     before = detection._PAIRS_AT_ONCE
     try:
@@ -107,8 +101,8 @@ def test_pairs_in_pieces_change_nothing(truth, predictions):
 
 
 def test_a_worked_example():
-    truth = _rows([(0, 0, 0.0, 10.0), (0, 0, 20.0, 30.0)], False)
-    predictions = _rows([(0, 0, 0.0, 10.0, 0.9), (0, 0, 50.0, 60.0, 0.8), (0, 0, 20.0, 30.0, 0.7)], True)
+    truth = rows_of([(0, 0, 0.0, 10.0), (0, 0, 20.0, 30.0)], False)
+    predictions = rows_of([(0, 0, 0.0, 10.0, 0.9), (0, 0, 50.0, 60.0, 0.8), (0, 0, 20.0, 30.0, 0.7)], True)
     pairs = overlaps(truth, predictions, [0.5], class_count=2)
     result = average_precision(pairs)
     assert result[0, 0] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)  # Recall 0.5 at precision 1, recall 1 at 2/3.
@@ -116,8 +110,8 @@ def test_a_worked_example():
 
 
 def test_a_second_prediction_takes_the_next_instance_or_is_false():
-    truth = _rows([(0, 0, 0.0, 10.0), (0, 0, 2.0, 12.0)], False)
-    twice = _rows([(0, 0, 0.0, 10.0, 0.9), (0, 0, 0.0, 10.0, 0.8), (0, 0, 0.0, 10.0, 0.7)], True)
+    truth = rows_of([(0, 0, 0.0, 10.0), (0, 0, 2.0, 12.0)], False)
+    twice = rows_of([(0, 0, 0.0, 10.0, 0.9), (0, 0, 0.0, 10.0, 0.8), (0, 0, 0.0, 10.0, 0.7)], True)
     pairs = overlaps(truth, twice, [0.6, 0.9], class_count=1)
     assert detection.matched(pairs, 0.6).tolist() == [True, True, False]
     assert detection.matched(pairs, 0.9).tolist() == [True, False, False]
@@ -133,13 +127,13 @@ def test_duplicates_are_compared_with_those_that_are_kept():
         (0, 0, 1.0, 2.002),
         (1, 0, 1.0, 2.0),
     ]
-    assert duplicates(_rows(rows, False)).tolist() == [False, True, False, False, False, False, True]
-    assert duplicates(_rows([], False)).tolist() == []
+    assert duplicates(rows_of(rows, False)).tolist() == [False, True, False, False, False, False, True]
+    assert duplicates(rows_of([], False)).tolist() == []
 
 
 def test_an_instance_without_an_end_is_no_duplicate():
     rows = [(0, 0, 1.0, float("nan")), (0, 0, 1.0, 2.0), (0, 0, 1.0, float("nan")), (0, 0, 1.0, 2.0)]
-    assert duplicates(_rows(rows, False)).tolist() == [False, False, False, True]
+    assert duplicates(rows_of(rows, False)).tolist() == [False, False, False, True]
 
 
 def _orders(predictions):
@@ -155,7 +149,7 @@ def _orders(predictions):
     st.lists(st.tuples(st.integers(0, 2), st.just(0), _TIME, _TIME, st.integers(0, 1).map(float)), max_size=6),
 )
 def test_bounds_of_ties_are_reached_and_hold(truth, predictions):
-    pairs = overlaps(_rows(truth, False), _rows(predictions, True), [0.5], class_count=1)
+    pairs = overlaps(rows_of(truth, False), rows_of(predictions, True), [0.5], class_count=1)
     bounds = tie_bounds(pairs)
     lowest, highest, usual = bounds.lowest[0, 0], bounds.highest[0, 0], average_precision(pairs)[0, 0]
     reachable = [_slow_average_precision(truth, order, 0.5, 0) for order in _orders(predictions)]
@@ -169,16 +163,16 @@ def test_bounds_of_ties_are_reached_and_hold(truth, predictions):
 
 
 def test_tied_predictions_that_want_one_instance_are_told():
-    truth = _rows([(0, 0, 0.0, 10.0)], False)
-    twice = _rows([(0, 0, 0.0, 10.0, 0.9), (0, 0, 0.0, 9.0, 0.9), (0, 0, 50.0, 60.0, 0.9)], True)
+    truth = rows_of([(0, 0, 0.0, 10.0)], False)
+    twice = rows_of([(0, 0, 0.0, 10.0, 0.9), (0, 0, 0.0, 9.0, 0.9), (0, 0, 50.0, 60.0, 0.9)], True)
     bounds = tie_bounds(overlaps(truth, twice, [0.5], class_count=1))
     assert (bounds.tied, bounds.competing) == (3, 2)
     assert (bounds.lowest[0, 0], bounds.highest[0, 0]) == (pytest.approx(1 / 2), 1.0)
 
 
 def test_a_margin_of_the_union_makes_overlaps_smaller():
-    truth, found = _rows([(0, 0, 0.0, 10.0)], False), _rows([(0, 0, 0.0, 10.0, 0.9), (0, 0, 5.0, 5.0, 0.1)], True)
+    truth, found = rows_of([(0, 0, 0.0, 10.0)], False), rows_of([(0, 0, 0.0, 10.0, 0.9), (0, 0, 5.0, 5.0, 0.1)], True)
     pairs = overlaps(truth, found, [0.5], class_count=1, union_margin_s=1e-4)
     assert pairs.pair_tiou.tolist() == [pytest.approx(10 / 10.0001, rel=1e-15)]
-    nothing = overlaps(_rows([(0, 0, 5.0, 5.0)], False), found, [0.5], class_count=1, union_margin_s=1e-4)
+    nothing = overlaps(rows_of([(0, 0, 5.0, 5.0)], False), found, [0.5], class_count=1, union_margin_s=1e-4)
     assert not len(nothing.pair_tiou)

@@ -1,6 +1,8 @@
 """Online metrics against slow references written from their definitions, which judge one prediction at a time."""
 
+import sys
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,21 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tal.metrics import online
-from tal.metrics.detection import Rows, average_precision, overlaps
+from tal.metrics.detection import average_precision, overlaps
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from detection_rows import rows_of
 
 CLASSES = 2
 VIDEOS = 3
-
-
-def _rows(table, scored):
-    columns = list(zip(*table, strict=True)) or [()] * 6
-    return Rows(
-        video_idx=np.array(columns[0], np.int64),
-        label=np.array(columns[1], np.int64),
-        start_s=np.array(columns[2], np.float64),
-        end_s=np.array(columns[3], np.float64),
-        score=np.array(columns[4], np.float64) if scored else None,
-    )
 
 
 def _segment(draw):
@@ -88,7 +82,7 @@ def _slow_delays(truth, predictions, threshold):
 @settings(max_examples=50, deadline=None)
 @given(_TRUTH, _PREDICTIONS, st.sampled_from([0.3, 0.5, 1.0]))
 def test_end_delays(truth, predictions, threshold):
-    ground, found = _rows(truth, False), _rows(predictions, True)
+    ground, found = rows_of(truth, False), rows_of(predictions, True)
     made = np.array([each[5] for each in predictions], np.float64)
     pairs = overlaps(ground, found, [0.1, threshold], class_count=CLASSES)
     delays, labels = online.end_delays(pairs, threshold, ground.end_s, made)
@@ -107,7 +101,7 @@ def _slow_best_sum(truth, predictions):
 @settings(max_examples=50, deadline=None)
 @given(st.lists(_instance(), max_size=6), st.lists(_prediction(), max_size=6))
 def test_the_assignment_has_the_largest_sum(truth, predictions):
-    found = online.assigned_tious(_rows(truth, False), _rows(predictions, True))
+    found = online.assigned_tious(rows_of(truth, False), rows_of(predictions, True))
     expected = pairs = 0
     for video in range(VIDEOS + 1):
         inside = [[each for each in rows if each[0] == video] for rows in (truth, predictions)]
@@ -118,8 +112,8 @@ def test_the_assignment_has_the_largest_sum(truth, predictions):
 
 
 def test_the_largest_sum_is_not_the_largest_number_of_pairs():
-    truth = _rows([(0, 0, 0.0, 10.0), (0, 0, 4.0, 9.0)], False)
-    predictions = _rows([(0, 0, 0.0, 10.0, 0.5), (0, 0, 0.0, 5.5, 0.5)], True)
+    truth = rows_of([(0, 0, 0.0, 10.0), (0, 0, 4.0, 9.0)], False)
+    predictions = rows_of([(0, 0, 0.0, 10.0, 0.5), (0, 0, 0.0, 5.5, 0.5)], True)
     # (1, 1.5/9) sums to 1.17, (0.55, 0.5) to 1.05: one pair above 0.5 is preferred to two.
     found = online.assigned_tious(truth, predictions)
     assert sorted(found) == pytest.approx([1.5 / 9, 1.0])
@@ -128,7 +122,7 @@ def test_the_largest_sum_is_not_the_largest_number_of_pairs():
 
 
 def test_a_tiou_of_exactly_the_threshold_does_not_reach_it():
-    truth, predictions = _rows([(0, 0, 0.0, 2.0)], False), _rows([(0, 0, 0.0, 1.0, 0.5)], True)
+    truth, predictions = rows_of([(0, 0, 0.0, 2.0)], False), rows_of([(0, 0, 0.0, 1.0, 0.5)], True)
     found = online.assigned_tious(truth, predictions)
     assert found == pytest.approx([0.5])
     assert online.f1(found, [0.5], predictions=1, truth=1).recall == pytest.approx([0.0])
@@ -141,9 +135,9 @@ def test_nothing_predicted_and_nothing_to_find_are_no_division_by_zero():
 
 
 def test_segments_without_sense_overlap_nothing():
-    truth = _rows([(0, 0, 0.0, 2.0), (0, 0, float("nan"), 3.0)], False)
+    truth = rows_of([(0, 0, 0.0, 2.0), (0, 0, float("nan"), 3.0)], False)
     inf = float("inf")
-    predictions = _rows([(0, 0, inf, inf, 0.5), (0, 0, 5.0, 1.0, 0.5), (0, 0, -inf, inf, 0.5)], True)
+    predictions = rows_of([(0, 0, inf, inf, 0.5), (0, 0, 5.0, 1.0, 0.5), (0, 0, -inf, inf, 0.5)], True)
     assert online.assigned_tious(truth, predictions).tolist() == [0.0, 0.0]
 
 
@@ -167,7 +161,7 @@ def _slow_starts(truth, predictions, offset, label):
 @given(_TRUTH, _PREDICTIONS)
 def test_start_detection(truth, predictions):
     offsets = [1.0, 2.0, 5.0]
-    pairs = online.start_pairs(_rows(truth, False), _rows(predictions, True), offsets, class_count=CLASSES)
+    pairs = online.start_pairs(rows_of(truth, False), rows_of(predictions, True), offsets, class_count=CLASSES)
     expected = np.full((len(offsets), CLASSES), np.nan)
     for row, offset in enumerate(offsets):
         for label in range(CLASSES):
@@ -179,9 +173,9 @@ def test_start_detection(truth, predictions):
 
 
 def test_precision_to_a_depth():
-    truth = _rows([(0, 0, 10.0 * row, 10.0 * row + 5) for row in range(4)], False)
+    truth = rows_of([(0, 0, 10.0 * row, 10.0 * row + 5) for row in range(4)], False)
     starts = [0.0, 55.0, 10.0, 20.0]  # right, wrong, right, right; the fourth instance is never found
-    predictions = _rows([(0, 0, start, start + 1, 0.9 - rank / 10) for rank, start in enumerate(starts)], True)
+    predictions = rows_of([(0, 0, start, start + 1, 0.9 - rank / 10) for rank, start in enumerate(starts)], True)
     pairs = online.start_pairs(truth, predictions, [1.0], class_count=2)
     for depth, expected in ((0.1, 1.0), (0.25, 1.0), (0.5, (1 + 0.75) / 2), (0.75, 2.5 / 3), (1.0, 2.5 / 4)):
         result = online.precision_to_depth(pairs, depth)

@@ -1,25 +1,20 @@
 """Class-agnostic recall against a slow reference, and the rounding of T3AL."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tal.metrics.detection import Rows, overlaps, recall_at
+from tal.metrics.detection import overlaps, recall_at
 from tal.metrics.open_vocabulary import recall_of_best, rounded_percent, without_classes
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from detection_rows import rows_of
+
 TIOUS = [0.3, 0.5]
-
-
-def _rows(table, scored):
-    columns = list(zip(*table, strict=True)) or [()] * 5
-    return Rows(
-        video_idx=np.array(columns[0], np.int64),
-        label=np.array(columns[1], np.int64),
-        start_s=np.array(columns[2], np.float64),
-        end_s=np.array(columns[3], np.float64),
-        score=np.array(columns[4], np.float64) if scored else None,
-    )
 
 
 @st.composite
@@ -47,7 +42,7 @@ def _slow_recall(truth, predictions, threshold, admitted):
 @given(st.lists(_row(False), min_size=1, max_size=9), st.lists(_row(True), max_size=14))
 def test_recall_ignores_classes(truth, predictions):
     pairs = overlaps(
-        without_classes(_rows(truth, False)), without_classes(_rows(predictions, True)), TIOUS, class_count=1
+        without_classes(rows_of(truth, False)), without_classes(rows_of(predictions, True)), TIOUS, class_count=1
     )
     for count in (1, 2, 100):
         expected = [_slow_recall(truth, predictions, threshold, lambda _, count=count: count) for threshold in TIOUS]
