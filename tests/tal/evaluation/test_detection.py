@@ -1,16 +1,20 @@
 """Protocols on real files give the official evaluators' numbers, and everything left out is counted."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tal.annotations import Annotations, VideoRecord, elan, read_annotations
+from tal.annotations import elan, read_annotations
 from tal.annotations.results import write_csv, write_results
 from tal.errors import AnnotationError, ConfigError, TalError
 from tal.evaluation import evaluate
 from tal.segments import Segments
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from segment_rows import annotations_of, segments_of
 
 CASES = Path(__file__).parents[3] / "../shared/cases/temporal"
 needs_cases = pytest.mark.skipif(not CASES.exists(), reason="no shared/cases beside the checkout")
@@ -74,32 +78,13 @@ def test_official_numbers_of_epic_kitchens(kind):
     assert found == pytest.approx(numbers["mAP"], rel=1e-9)
 
 
-def _annotations(rows, classes=("run", "walk"), others=()):
+def _annotations(rows, classes=("run", "walk")):
     """rows: video -> (subset, [(start, end, name)])"""
-    videos = {
-        video: VideoRecord(
-            video=video,
-            subset=subset,
-            instances=Segments.from_names(
-                [row[0] for row in instances],
-                [row[1] for row in instances],
-                [row[2] for row in instances],
-                classes=classes,
-            ),
-        )
-        for video, (subset, instances) in rows.items()
-    }
-    return Annotations(classes=tuple(classes), videos=videos)
+    return annotations_of(rows, classes)
 
 
 def _predictions(rows, classes=("run", "walk")):
-    return {
-        video: Segments.from_names(
-            [row[0] for row in found], [row[1] for row in found], [row[2] for row in found],
-            classes=classes, score=[row[3] for row in found],
-        )
-        for video, found in rows.items()
-    }  # fmt: skip
+    return {video: segments_of(found, classes) for video, found in rows.items()}
 
 
 TRUTH = _annotations(

@@ -1,43 +1,29 @@
 """What a caller can choose for temporal detection: other tools' rules, one class, ties, blocked videos, splits."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
 import tal
-from tal.annotations import Annotations, VideoRecord
 from tal.errors import AnnotationError, TalError
 from tal.segments import Segments
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from segment_rows import annotations_of, segments_of
 
 CLASSES = ("Ambiguous", "CliffDiving", "Diving")
 
 
 def _truth(rows, subset="test"):
     """rows: video -> [(start, end, name)]"""
-    return Annotations(
-        classes=CLASSES,
-        videos={
-            video: VideoRecord(
-                video=video,
-                subset=subset,
-                instances=Segments.from_names(
-                    [row[0] for row in found], [row[1] for row in found], [row[2] for row in found], classes=CLASSES
-                ),
-            )
-            for video, found in rows.items()
-        },
-    )
+    return annotations_of({video: (subset, found) for video, found in rows.items()}, CLASSES)
 
 
 def _found(rows, classes=CLASSES):
     """rows: video -> [(start, end, name, score)]"""
-    return {
-        video: Segments.from_names(
-            [row[0] for row in found], [row[1] for row in found], [row[2] for row in found],
-            classes=classes, score=[row[3] for row in found],
-        )
-        for video, found in rows.items()
-    }  # fmt: skip
+    return {video: segments_of(found, classes) for video, found in rows.items()}
 
 
 TWICE = _truth({"a": [(0, 10, "CliffDiving"), (0, 10, "Diving"), (20, 30, "Diving"), (40, 50, "Ambiguous")]})

@@ -2,39 +2,30 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
 
-from tal.annotations import Annotations, VideoRecord, read_annotations
+from tal.annotations import read_annotations
 from tal.annotations.results import GENERATION_TIME
 from tal.errors import AnnotationError, ConfigError, TalError
 from tal.evaluation import evaluate
 from tal.segments import Segments
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from segment_rows import annotations_of, segments_of
 
 CASES = Path(__file__).parents[3] / "../shared/cases/temporal"
 needs_cases = pytest.mark.skipif(not CASES.exists(), reason="no shared/cases beside the checkout")
 
 
 def _segments(rows, classes=("run", "walk")):
-    """rows: (start, end, name[, score[, generation time]])"""
-    columns = list(zip(*rows, strict=True)) or [(), (), ()]
-    return Segments.from_names(
-        columns[0],
-        columns[1],
-        columns[2],
-        classes=classes,
-        score=columns[3] if len(columns) > 3 else None,
-        extra={GENERATION_TIME: columns[4]} if len(columns) > 4 else None,
-    )
+    return segments_of(rows, classes, GENERATION_TIME)
 
 
 def _annotations(rows, subset="test", classes=("run", "walk")):
-    videos = {
-        video: VideoRecord(video=video, subset=subset, instances=_segments(found, classes))
-        for video, found in rows.items()
-    }
-    return Annotations(classes=tuple(classes), videos=videos)
+    return annotations_of({video: (subset, found) for video, found in rows.items()}, classes)
 
 
 TRUTH = _annotations(

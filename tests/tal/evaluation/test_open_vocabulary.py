@@ -2,17 +2,21 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tal.annotations import Annotations, VideoRecord, read_annotations
+from tal.annotations import read_annotations
 from tal.annotations.results import write_results
 from tal.datasets.open_vocabulary import THUMOS14_BASE
 from tal.errors import AnnotationError, ConfigError, TalError
 from tal.evaluation import evaluate
 from tal.segments import Segments
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from segment_rows import annotations_of, segments_of
 
 CASES = Path(__file__).parents[3] / "../shared/cases/temporal"
 needs_cases = pytest.mark.skipif(not CASES.exists(), reason="no shared/cases beside the checkout")
@@ -21,17 +25,11 @@ CLASSES = ("clap", "jump", "spin", "wave")
 
 
 def _segments(rows, classes=CLASSES):
-    """rows: (start, end, name[, score])"""
-    columns = list(zip(*rows, strict=True)) or [(), (), ()]
-    score = columns[3] if len(columns) > 3 else None
-    return Segments.from_names(columns[0], columns[1], columns[2], classes=classes, score=score)
+    return segments_of(rows, classes)
 
 
 def _annotations(rows, subset="validation"):
-    videos = {
-        video: VideoRecord(video=video, subset=subset, instances=_segments(found)) for video, found in rows.items()
-    }
-    return Annotations(classes=CLASSES, videos=videos)
+    return annotations_of({video: (subset, found) for video, found in rows.items()}, CLASSES)
 
 
 TRUTH = _annotations(

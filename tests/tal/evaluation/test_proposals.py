@@ -1,34 +1,25 @@
 """Proposals: AR@N and AUC, what counts and what is refused."""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tal
-from tal.annotations import Annotations, VideoRecord
 from tal.errors import AnnotationError, ConfigError
 from tal.segments import Segments
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from segment_rows import annotations_of
 
 CLASSES = ("run", "walk")
 
 
 def _truth(rows, fps=None):
     """rows: video -> (subset, [(start, end, name)])"""
-    return Annotations(
-        classes=CLASSES,
-        videos={
-            video: VideoRecord(
-                video=video,
-                subset=subset,
-                fps=fps,
-                instances=Segments.from_names(
-                    [row[0] for row in found], [row[1] for row in found], [row[2] for row in found], classes=CLASSES
-                ),
-            )
-            for video, (subset, found) in rows.items()
-        },
-    )
+    return annotations_of(rows, CLASSES, fps=fps)
 
 
 def _proposals(rows):

@@ -1,6 +1,8 @@
 """Zero-shot protocols: unseen classes alone, averaged over splits; T3AL's rules; what is counted and refused."""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,29 +11,25 @@ from tal.annotations import Annotations, VideoRecord
 from tal.annotations.results import write_results
 from tal.errors import AnnotationError, ConfigError
 from tal.evaluation import evaluate
-from tal.segments import Segments
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
+from segment_rows import annotations_of, segments_of
 
 CLASSES = ("clap", "jump", "spin", "wave")
 
 
 def _segments(rows, classes=CLASSES):
-    """rows: (start, end, name[, score])"""
-    columns = list(zip(*rows, strict=True)) or [(), (), ()]
-    score = columns[3] if len(columns) > 3 else None
-    return Segments.from_names(columns[0], columns[1], columns[2], classes=classes, score=score)
+    return segments_of(rows, classes)
 
 
-TRUTH = Annotations(
-    classes=CLASSES,
-    videos={
-        video: VideoRecord(video=video, subset=subset, instances=_segments(rows))
-        for video, subset, rows in (
-            ("a", "test", [(0, 10, "clap"), (20, 30, "jump")]),
-            ("b", "test", [(0, 10, "spin"), (20, 30, "spin"), (40, 50, "spin")]),
-            ("c", "test", [(0, 10, "wave")]),
-            ("d", "validation", [(0, 10, "wave"), (20, 30, "clap")]),
-        )
+TRUTH = annotations_of(
+    {
+        "a": ("test", [(0, 10, "clap"), (20, 30, "jump")]),
+        "b": ("test", [(0, 10, "spin"), (20, 30, "spin"), (40, 50, "spin")]),
+        "c": ("test", [(0, 10, "wave")]),
+        "d": ("validation", [(0, 10, "wave"), (20, 30, "clap")]),
     },
+    CLASSES,
 )
 FOUND = {
     "a": _segments([(0, 10, "clap", 0.9), (0, 10, "spin", 0.8), (50, 60, "jump", 0.9), (20, 30, "jump", 0.8)]),
