@@ -2,6 +2,7 @@
 
 import json as json_format
 import logging
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,6 +10,8 @@ from tal.atomic import write_text
 from tal.errors import ConfigError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tal.package import Package
 
 _log = logging.getLogger("tal.export-model")
@@ -104,8 +107,17 @@ def compare(package: "Package", path: Path, kind: str, snippets: int | None = No
     for videos, count in enumerate((*check_counts(package.model), *([] if snippets is None else [snippets])), start=1):
         inputs = example_inputs(package.model, count, videos=videos, tokens=4 + videos)
         theirs = (run_onnx if kind == "onnx" else run_torch)(path, inputs)
-        differences += [float((x.float() - theirs[name].float()).abs().max()) for name, x in graph.run(inputs).items()]
+        differences += [difference(x, theirs[name]) for name, x in graph.run(inputs).items()]
     return max(differences)
+
+
+def difference(ours: "Tensor", theirs: "Tensor") -> float:
+    """The largest difference; infinite where shapes differ, or where one alone is not a number."""
+    if ours.shape != theirs.shape:
+        return math.inf
+    same = (ours == theirs) | (ours.isnan() & theirs.isnan())
+    found = float((ours.float() - theirs.float()).abs().masked_fill(same, 0.0).max())
+    return math.inf if math.isnan(found) else found
 
 
 def _check_length(package: "Package", snippets: int | None) -> None:
