@@ -25,7 +25,7 @@ class NmsConfig:
 
     Args:
         method: "gaussian" and "linear" lower the scores of what overlaps a better segment, "hard" removes it, "none"
-            keeps everything.
+            keeps the `max_segments` best.
         sigma: Gaussian: scores decay by exp(-tIoU^2 / sigma).
         near_tiou: Gaussian: only what overlaps the better segment by more than this decays. The first number holds for
             a segment of no length, the second for one as long as the video, and between them in proportion (BMN);
