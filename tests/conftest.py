@@ -227,35 +227,14 @@ def toy_package(tmp_path, monkeypatch):
     """Folder of a model package with random weights, whose backbone, mean colours per clip, costs nothing."""
     import torch
 
-    from tal.backbones.base import Backbone, BackboneSpec
+    monkeypatch.syspath_prepend(Path(__file__).parent / "helpers")
+    from toy_backbone import ToyBackbone
+
     from tal.features.extractor import feature_spec
     from tal.methods.actionformer import ActionFormer, ActionFormerConfig
     from tal.package import save_package
-    from tal.video.base import Resize
 
-    spec = BackboneSpec(
-        name="tiny",
-        weights="toy",
-        weights_hash="toy",
-        clip_frames=4,
-        fps=10.0,
-        stride_s=0.2,
-        resize=Resize(exact=(8, 8), interpolation="bilinear"),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        width=3,
-    )
-
-    class Toy(Backbone):
-        def __init__(self):
-            super().__init__()
-            self.spec = spec
-            self.scale = torch.nn.Parameter(torch.ones(1), requires_grad=False)
-
-        def forward(self, clips):
-            return clips.mean((1, 3, 4)) * self.scale
-
-    monkeypatch.setattr("tal.localization.load_backbone", lambda *_, **__: Toy().eval())
+    monkeypatch.setattr("tal.localization.load_backbone", lambda *_, **__: ToyBackbone().eval())
     torch.manual_seed(0)
     config = ActionFormerConfig(
         streams={"colour": 3}, classes=("jump", "wave"), train_snippets=64, width=16, branch_layers=2, window=5
@@ -268,7 +247,7 @@ def toy_package(tmp_path, monkeypatch):
         folder,
         method="actionformer",
         model=model,
-        features={"colour": feature_spec(spec)},
+        features={"colour": feature_spec(ToyBackbone().spec)},
         thresholds={"jump": 0.1, "wave": 0.2},
         card="A toy.",
     )

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -337,36 +338,24 @@ MEMORY = """
 import resource, sys
 from pathlib import Path
 import torch
-from tal.backbones.base import Backbone, BackboneSpec
 from tal.features import FeatureStore
 from tal.features.extractor import extract, feature_spec
-from tal.video.base import Resize
+from toy_backbone import ToyBackbone
 
 torch.set_num_threads(1)
-spec = BackboneSpec(
-    name="toy", weights="toy", weights_hash="toy", clip_frames=4, fps=10.0, stride_s=0.1,
-    resize=Resize(exact=(8, 8), interpolation="bilinear"), mean=(0.5,) * 3, std=(0.5,) * 3, width=768,
-)
-
-class Toy(Backbone):
-    def __init__(self):
-        super().__init__()
-        self.spec = spec
-        self.scale = torch.nn.Parameter(torch.ones(1), requires_grad=False)
-
-    def forward(self, clips):
-        return clips.flatten(1)
-
+backbone = ToyBackbone(stride_s=0.1, whole=True).eval()
 path = Path(sys.argv[1])
-store = FeatureStore.create(path.with_suffix(".store"), feature_spec(spec))
-assert extract({"v": path}, Toy().eval(), store).done == ["v"]
+store = FeatureStore.create(path.with_suffix(".store"), feature_spec(backbone.spec))
+assert extract({"v": path}, backbone, store).done == ["v"]
 kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 print(store.record("v")["array"]["shape"][0], *(resource.getrusage(kind).ru_maxrss for kind in kinds))
 """
 
 
 def _measured(path):
-    done = subprocess.run([sys.executable, "-c", MEMORY, str(path)], capture_output=True, text=True, check=True)
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "helpers")}
+    command = [sys.executable, "-c", MEMORY, str(path)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     return map(int, done.stdout.split())
 
 
