@@ -4,13 +4,15 @@ import contextlib
 import ctypes
 import json
 import logging
+import multiprocessing
 import shlex
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -122,6 +124,7 @@ def fit(derived: Derived, data: "TrainingData", out: Path, *, resume: bool = Fal
     from tal.pipelines.train_ema import WeightMean
     from tal.pipelines.train_finish import Scorer, detect
     from tal.pipelines.train_module import LocalizerModule
+    from tal.pipelines.train_processes import OneOfSeveral
     from tal.pipelines.train_queries import QueryScorer
     from tal.pipelines.train_samples import feature_stats
 
@@ -135,9 +138,18 @@ def fit(derived: Derived, data: "TrainingData", out: Path, *, resume: bool = Fal
     told = Told()
     checkpoints = out / "checkpoints"
     mean = WeightMean(recipe.optim.ema_decay, warm_up=recipe.optim.ema_warmup)
-    saving = Checkpoints(checkpoints, recipe.method, minutes=recipe.trainer.checkpoint_minutes)
-    trainer = _trainer(recipe, out, [mean, told, saving], bool(len(data.validation)))
-    _fit(trainer, module, loaders, checkpoints / LAST if resume else None, recipe.method)
+    stop = multiprocessing.get_context("spawn").Event() if recipe.trainer.devices > 1 else None
+    saving = Checkpoints(checkpoints, recipe.method, minutes=recipe.trainer.checkpoint_minutes, stop=stop)
+    callbacks = [mean, told, saving] if stop is None else [OneOfSeveral(), mean, told, saving]
+    trainer = _trainer(recipe, out, callbacks, bool(len(data.validation)))
+    last = checkpoints / LAST if resume else None
+    if last is not None:
+        kept_weights(last, recipe.method)  # refuses what is no checkpoint of ours, before anything is changed
+    train_on = partial(trainer.fit, module, loaders, ckpt_path=last, weights_only=True)
+    if stop is None:
+        _fit(trainer, train_on)
+    else:
+        _fit_together(trainer, train_on, stop)
     kept = checkpoints / (BEST if recipe.trainer.keep == "best" else LAST)
     method = method.cpu()
     method.load_state_dict(kept_weights(kept, recipe.method))
@@ -166,7 +178,9 @@ def _trainer(recipe: Recipe, out: Path, callbacks: "list[Callback]", validates: 
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
     from lightning.pytorch.strategies import DDPStrategy
 
-    _quiet()
+    from tal.pipelines.train_processes import quiet
+
+    quiet()
     _keep_freed_memory()
     settings, version = recipe.trainer, len(list((out / "logs").glob("version_*")))
     strategy: Any = "auto"
@@ -201,23 +215,35 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-def _quiet() -> None:
-    """Silence what Lightning says to everybody; what goes wrong is still raised."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning.*")
-
-
-def _fit(trainer: "Trainer", module: Any, loaders: Any, checkpoint: Path | None, method: str) -> None:
-    if checkpoint is not None:
-        kept_weights(checkpoint, method)  # refuses what is no checkpoint of ours, before anything is changed
+def _fit(trainer: "Trainer", train_on: Callable[[], None]) -> None:
     handler = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(module, loaders, ckpt_path=checkpoint, weights_only=True)
+        train_on()
     except SystemExit as error:
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from error
     if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def _fit_together(trainer: "Trainer", train_on: Callable[[], None], stop: Event) -> None:
+    """The same in several processes, which this one starts and waits for."""
+    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
+
+    from tal.pipelines.train_processes import listening
+
+    def end() -> None:
+        for process in getattr(trainer.strategy.launcher, "procs", ()):
+            process.kill()
+
+    try:
+        with listening(stop, end):
+            train_on()
+    except (ProcessExitedException, ProcessRaisedException) as error:
+        if not stop.is_set():
+            raise
+        raise KeyboardInterrupt from error
+    if stop.is_set():  # after the last step
         raise KeyboardInterrupt
 
 

@@ -4,13 +4,15 @@ import logging
 import signal
 import threading
 import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from tal.pipelines.train_module import LocalizerModule
+from tal.pipelines.train_processes import EXIT_CODE
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 PATIENCE = 20.0
@@ -25,21 +27,27 @@ class Checkpoints(Checkpoint):
     Files are written to another name and renamed, so that killing the process never leaves half a checkpoint. Saving
     takes at most a twentieth of the time: after a save that took one second, the next waits for twenty; the last epoch
     is always saved. At a first Ctrl-C the step is finished and saved before training ends; a second one ends it at
-    once. As a `Checkpoint` it is called after everything else at the end of a batch or an epoch.
+    once. Several processes agree on the step; the one that started them tells them by `stop`. As a `Checkpoint` it is
+    called after everything else at the end of a batch or an epoch.
 
     Args:
         folder: Where to.
         method: The method's name, written into the checkpoints.
         minutes: Within an epoch, save after so long without a checkpoint; 0: never.
+        stop: Set when several processes are to end; None: this process trains alone.
     """
 
-    def __init__(self, folder: Path, method: str, *, minutes: float = 0.0) -> None:
-        self.folder, self.method, self.minutes = folder, method, minutes
+    def __init__(self, folder: Path, method: str, *, minutes: float = 0.0, stop: Event | None = None) -> None:
+        self.folder, self.method, self.minutes, self.stop = folder, method, minutes, stop
         self.best_map, self.best_epoch = -1.0, -1
         self._due_s = 0.0
         self._saved_s = time.monotonic()
-        self._interrupted = False
+        self._noted = False
         self._handler: Any = None
+
+    @property
+    def _interrupted(self) -> bool:
+        return self._noted if self.stop is None else self.stop.is_set()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Say whose checkpoint it is."""
@@ -48,7 +56,7 @@ class Checkpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to wait for Ctrl-C."""
         self._saved_s = time.monotonic()
-        if threading.current_thread() is threading.main_thread():
+        if self.stop is None and threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGINT, self._note)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -65,12 +73,12 @@ class Checkpoints(Checkpoint):
         if stop or self._agreed(trainer, bool(waited)):
             self._save_last(trainer)
         if stop:
-            raise KeyboardInterrupt
+            self._end()
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """End at Ctrl-C; the weights in place are the mean, so nothing is saved."""
         if self._interrupted:
-            raise KeyboardInterrupt
+            self._end()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save what is due. Validation, if any, is over by now."""
@@ -84,11 +92,16 @@ class Checkpoints(Checkpoint):
         if final or stop or self._agreed(trainer, time.monotonic() >= self._due_s):
             self._save_last(trainer)
         if stop:
+            self._end()
+
+    def _end(self) -> NoReturn:
+        if self.stop is None:
             raise KeyboardInterrupt
+        raise SystemExit(EXIT_CODE)
 
     def _note(self, *_: Any) -> None:
         """The first Ctrl-C."""
-        self._interrupted = True
+        self._noted = True
         self._let_go()
 
     def _let_go(self) -> None:
