@@ -47,6 +47,16 @@ def _recipe(folder):
     return path
 
 
+@pytest.fixture
+def start():
+    """`_start`, whose processes do not outlive the test."""
+    begun = []
+    yield lambda *words: begun.append(_start(*words)) or begun[-1]
+    for process in begun:
+        for pid in _in_session(process.pid):
+            os.kill(pid, signal.SIGKILL)
+
+
 def _start(recipe, out, *words):
     """`tal train` as leader of a session of its own, as in a terminal."""
     command = [sys.executable, "-m", "tal", "train", str(recipe), "--out", str(out), *words]
@@ -64,13 +74,13 @@ def _ended(process):
 
 @pytest.mark.full
 @pytest.mark.parametrize("to_all", [True, False])
-def test_two_processes_end_at_ctrl_c_and_go_on(tmp_path, to_all):
+def test_two_processes_end_at_ctrl_c_and_go_on(tmp_path, start, to_all):
     """In a terminal every process gets the signal; `kill -INT` sends it to the first one alone."""
     recipe, out = _recipe(tmp_path), tmp_path / "run"
     last = out / "checkpoints" / "last.ckpt"
     steps = []
     for words in ((), ("--resume",)):
-        process = _start(recipe, out, *words)
+        process = start(recipe, out, *words)
         begun = last.stat().st_mtime if last.exists() else 0.0
         _wait(lambda since=begun: last.exists() and last.stat().st_mtime > since)
         assert len(_in_session(process.pid)) >= 3
@@ -86,9 +96,9 @@ def test_two_processes_end_at_ctrl_c_and_go_on(tmp_path, to_all):
 
 
 @pytest.mark.full
-def test_processes_end_with_the_one_that_started_them(tmp_path):
+def test_processes_end_with_the_one_that_started_them(tmp_path, start):
     recipe, out = _recipe(tmp_path), tmp_path / "run"
-    process = _start(recipe, out)
+    process = start(recipe, out)
     _wait((out / "checkpoints" / "last.ckpt").exists)
     process.kill()
     _wait(lambda: not _in_session(process.pid), 20)
@@ -96,9 +106,9 @@ def test_processes_end_with_the_one_that_started_them(tmp_path):
 
 
 @pytest.mark.full
-def test_ctrl_c_before_training_begins(tmp_path):
+def test_ctrl_c_before_training_begins(tmp_path, start):
     recipe, out = _recipe(tmp_path), tmp_path / "run"
-    process = _start(recipe, out)
+    process = start(recipe, out)
     _wait(lambda: len(_in_session(process.pid)) >= 3)
     os.killpg(process.pid, signal.SIGINT)
     code, told = _ended(process)
