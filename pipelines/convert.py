@@ -68,7 +68,7 @@ def convert(
             expected=f"--config with the YAML file that this {original.title} was trained with",
         )
     settings = original.complete(weights, {**held, **written})
-    described = original.described(settings)
+    described = original.describe(settings)
     names = _numbered(described.outputs) if classes is None else read_classes(classes)
     model = METHODS.load(original.method)(original.configure(settings, names, stream=stream))
     original.load(model, weights)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from tal.methods.pyramid import PyramidMethod
 from tal.methods.pyramid_config import PyramidConfig, require
 from tal.modules.attention import TransformerBlock
 from tal.modules.pyramid import halved_levels
+from tal.modules.sgp import ConvBlock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +26,16 @@ class ActionFormerConfig(PyramidConfig):
     """Settings of an ActionFormer. Most likely changed: `train_snippets`, `width`, `window`, `branch_layers`.
 
     Args:
+        encoder: "transformer": the paper's; "conv": plain residual convolutions, which the reference implementation has
+            beside. Of the settings below it has `stem_layers`, and `window` decides how far long videos are padded.
         heads: Attention heads.
-        stem_layers: Transformer blocks before the first subsampling.
+        stem_layers: Blocks before the first subsampling.
         window: Snippets that a query sees, odd, at all levels or per level; 0 for all of them.
         relative_positions: Learn a bias per relative position where attention is windowed.
         dropout, drop_path: In transformer blocks: of activations, of whole residual paths.
     """
 
+    encoder: Literal["transformer", "conv"] = "transformer"
     heads: int = 4
     stem_layers: int = 2
     window: int | tuple[int, ...] = 19
@@ -40,6 +45,7 @@ class ActionFormerConfig(PyramidConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(self.encoder in ("transformer", "conv"), f"encoder {self.encoder!r}", '"transformer" or "conv"')
         for name, lowest in (("heads", 1), ("stem_layers", 0)):
             require(getattr(self, name) >= lowest, f"{name} of {getattr(self, name)}", f"at least {lowest}")
         for name in ("dropout", "drop_path"):
@@ -91,13 +97,15 @@ class ActionFormer(PyramidMethod):
     config: ActionFormerConfig
 
     def build_encoder(self) -> None:
-        """Transformer blocks: at full rate, then one per level that halves it."""
+        """Blocks at full rate, then one per level that halves it."""
         c = self.config
         self.stem = nn.ModuleList(self._block(c.windows[0], stride=1) for _ in range(c.stem_layers))
         self.branch = nn.ModuleList(self._block(window, stride=2) for window in c.windows[1:])
 
-    def _block(self, window: int, *, stride: int) -> TransformerBlock:
+    def _block(self, window: int, *, stride: int) -> TransformerBlock | ConvBlock:
         c = self.config
+        if c.encoder == "conv":
+            return ConvBlock(c.width, stride=stride)
         return TransformerBlock(
             c.width,
             c.heads,

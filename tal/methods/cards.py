@@ -72,7 +72,7 @@ CARDS: Mapping[str, MethodCard] = MappingProxyType(
         "csa_bmn": MethodCard(
             task="proposals, or localization with video-level class scores",
             paper=_CSA_PAPER,
-            sources=(_BMN,),
+            sources=(_BMN, _OPENTAD),
             weights=_NO_WEIGHTS,
             status="reconstruction in parts",
             note="the attention has no public code; the host is BMN",

@@ -4,21 +4,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tal.methods.actionformer import ActionFormerConfig
-from tal.methods.originals.base import Settings, refuse_others
-from tal.methods.originals.pyramids import pyramid_fields, pyramid_original
-
-_BLOCK = r"^backbone\.(stem|branch)\.(\d+)\."
+from tal.methods.originals.base import Settings, one_of
+from tal.methods.originals.pyramids import BLOCK, CONV_BLOCK_KEYS, architecture, pyramid_fields, pyramid_original
 
 _KEYS: tuple[tuple[str, str], ...] = (
-    (_BLOCK + r"ln1\.", r"\1.\2.norm_attention."),
-    (_BLOCK + r"ln2\.", r"\1.\2.norm_mlp."),
-    (_BLOCK + r"attn\.(query|key|value)_conv\.conv\.", r"\1.\2.attention.\3_conv."),
-    (_BLOCK + r"attn\.rel_pe$", r"\1.\2.attention.position_bias"),
-    (_BLOCK + r"attn\.", r"\1.\2.attention."),
-    (_BLOCK + r"mlp\.0\.", r"\1.\2.expand."),
-    (_BLOCK + r"mlp\.3\.", r"\1.\2.contract."),
-    (_BLOCK + r"drop_path_attn\.scale$", r"\1.\2.scale_attention.scale"),
-    (_BLOCK + r"drop_path_mlp\.scale$", r"\1.\2.scale_mlp.scale"),
+    (BLOCK + r"ln1\.", r"\1.\2.norm_attention."),
+    (BLOCK + r"ln2\.", r"\1.\2.norm_mlp."),
+    (BLOCK + r"attn\.(query|key|value)_conv\.conv\.", r"\1.\2.attention.\3_conv."),
+    (BLOCK + r"attn\.rel_pe$", r"\1.\2.attention.position_bias"),
+    (BLOCK + r"attn\.", r"\1.\2.attention."),
+    (BLOCK + r"mlp\.0\.", r"\1.\2.expand."),
+    (BLOCK + r"mlp\.3\.", r"\1.\2.contract."),
+    (BLOCK + r"drop_path_attn\.scale$", r"\1.\2.scale_attention.scale"),
+    (BLOCK + r"drop_path_mlp\.scale$", r"\1.\2.scale_mlp.scale"),
+    *CONV_BLOCK_KEYS,
 )
 
 _MODEL: Mapping[str, Any] = {
@@ -33,18 +32,19 @@ _MODEL: Mapping[str, Any] = {
 
 
 def _config(settings: Settings, classes: Sequence[str], stream: str) -> ActionFormerConfig:
-    refuse_others(settings, {("model", "backbone_type"): "convTransformer"})
     model, train = settings["model"], settings["train_cfg"]
-    embed, stem, branch = model["backbone_arch"]
+    embed, stem, branch = architecture(model, 3)
+    encoder = one_of(model, "backbone_type", {"convTransformer": "transformer", "conv": "conv"})
     windows = model["n_mha_win_size"]
     return ActionFormerConfig(
         **pyramid_fields(settings, classes, stream),
+        encoder=encoder,
         heads=model["n_head"],
         embed_layers=embed,
         stem_layers=stem,
         branch_layers=branch,
         window=_window(windows) if isinstance(windows, int) else tuple(map(_window, windows)),
-        absolute_positions=model["use_abs_pe"],
+        absolute_positions=model["use_abs_pe"] and encoder == "transformer",
         relative_positions=model["use_rel_pe"],
         dropout=train["dropout"],
         drop_path=train["droppath"],

@@ -1,7 +1,8 @@
 """What there is to say of an original implementation, and how its weights fill a method of ours."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,13 +120,17 @@ class Original:
         Raises:
             ConfigError: a setting that has no equal here, or another number of classes.
         """
-        try:
+        with _readable():
             return self.config(settings, classes, stream)
-        except (TypeError, ValueError, KeyError) as error:
-            raise ConfigError(
-                f"the original's settings cannot be read: {type(error).__name__} {error}",
-                expected="values of the kinds that its own configurations have",
-            ) from error
+
+    def describe(self, settings: Settings) -> Described:
+        """What the settings say of outputs and features.
+
+        Raises:
+            ConfigError: values of kinds that no configuration of the original has.
+        """
+        with _readable():
+            return self.described(settings)
 
     def load(self, method: Method, weights: Mapping[str, Tensor]) -> None:
         """Fill `method` with the weights of the original code.
@@ -180,6 +185,17 @@ class Original:
         name = re.sub(r"\{stream (\d+)\}", lambda match: _nth(streams, int(match[1])), name)
         entry = re.search(r"\[(\d+)\]$", name)
         return (name, None) if entry is None else (name[: entry.start()], int(entry[1]))
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"the original's settings cannot be read: {type(error).__name__} {error}",
+            expected="values of the kinds that its own configurations have",
+        ) from error
 
 
 def _nth(streams: tuple[str, ...], index: int) -> str:

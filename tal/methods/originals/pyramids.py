@@ -85,6 +85,16 @@ KEYS: tuple[tuple[str, str], ...] = (
 )
 """Keys outside of the encoder's blocks."""
 
+BLOCK = r"^backbone\.(stem|branch)\.(\d+)\."
+"""How keys of the encoder's blocks begin."""
+
+CONV_BLOCK_KEYS: tuple[tuple[str, str], ...] = (
+    (BLOCK + r"conv1\.conv\.", r"\1.\2.expand."),
+    (BLOCK + r"conv2\.conv\.", r"\1.\2.contract."),
+    (BLOCK + r"downsample\.conv\.", r"\1.\2.skip."),
+)
+"""Keys of the plain convolutional blocks (backbone_type "conv")."""
+
 
 def pyramid_original(*, keys: tuple[tuple[str, str], ...], model: Mapping[str, Any], **facts: Any) -> Original:
     """An original of this family.
@@ -134,10 +144,22 @@ def pyramid_described(settings: Settings) -> Described:
         fps=data["default_fps"],
         stride_frames=data["feat_stride"] if strided else None,
         window_frames=data["num_frames"] if strided else None,
-        rows=None if strided else data["max_seq_len"],
+        rows=data["max_seq_len"] if data["force_upsampling"] and not strided else None,
         prefix=data.get("file_prefix") or "",
         name=data["name"],
     )
+
+
+def architecture(model: Mapping[str, Any], parts: int) -> tuple[int, ...]:
+    """How many layers the network's parts have: the embedding, blocks at full rate (if any), blocks that subsample.
+
+    Raises:
+        ConfigError: another number of parts.
+    """
+    given = model["backbone_arch"]
+    if not isinstance(given, list | tuple) or len(given) != parts:
+        raise ConfigError(f"backbone_arch of {given}", expected=f"{parts} numbers")
+    return tuple(given)
 
 
 def pyramid_fields(settings: Settings, classes: Sequence[str], stream: str) -> dict[str, Any]:
@@ -184,8 +206,15 @@ def pyramid_fields(settings: Settings, classes: Sequence[str], stream: str) -> d
             sigma=test["nms_sigma"],
             tiou=test["iou_threshold"],
             min_score=test["min_score"],
-            max_segments=test["max_seg_num"],
+            max_segments=_most_segments(model, test),
             per_class=test["multiclass_nms"],
             voting_tiou=max(test["voting_thresh"], 0.0),
         ),
     }
+
+
+def _most_segments(model: Mapping[str, Any], test: Mapping[str, Any]) -> int:
+    """Detections that the original keeps at most: without suppression all candidates of all levels."""
+    if test["nms_method"] == "none":
+        return int(test["pre_nms_topk"]) * len(model["regression_range"])
+    return int(test["max_seg_num"])

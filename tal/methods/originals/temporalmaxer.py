@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tal.errors import PackageError
 from tal.methods.originals.base import Settings, one_of, refuse_others
-from tal.methods.originals.pyramids import pyramid_fields, pyramid_original
+from tal.methods.originals.pyramids import architecture, pyramid_fields, pyramid_original
 from tal.methods.temporalmaxer import TemporalMaxerConfig
 
 _NECK = r"^neck\.fpn_norms\.(\d+)\."
@@ -37,7 +37,7 @@ def _config(settings: Settings, classes: Sequence[str], stream: str) -> Temporal
     refuse_others(settings, {("model", "backbone_type"): "convPooler", ("model", "fpn_type"): "identity"})
     model = settings["model"]
     assigner = {**_ASSIGNER, **model["assigner"]}
-    embed, branch = model["backbone_arch"]
+    embed, branch = architecture(model, 2)
     fields = pyramid_fields(settings, classes, stream)
     # Its train_cfg names a center_sample that its code never reads; the assigner's radius always holds.
     fields |= {"center_sampling": "radius", "center_radius": assigner["center_radius"]}

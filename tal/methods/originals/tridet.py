@@ -5,27 +5,23 @@ from dataclasses import replace
 from typing import Any
 
 from tal.methods.originals.base import Settings, one_of
-from tal.methods.originals.pyramids import pyramid_fields, pyramid_original
+from tal.methods.originals.pyramids import BLOCK, CONV_BLOCK_KEYS, architecture, pyramid_fields, pyramid_original
 from tal.methods.tridet import TriDetConfig
 
-_BLOCK = r"^backbone\.(stem|branch)\.(\d+)\."
-
 _KEYS: tuple[tuple[str, str], ...] = (
-    (_BLOCK + r"ln\.", r"\1.\2.norm."),
-    (_BLOCK + r"gn\.", r"\1.\2.norm_mlp."),
-    (_BLOCK + r"psi\.", r"\1.\2.gate."),
-    (_BLOCK + r"fc\.", r"\1.\2.instant."),
-    (_BLOCK + r"convw\.", r"\1.\2.narrow."),
-    (_BLOCK + r"convkw\.", r"\1.\2.wide."),
-    (_BLOCK + r"global_fc\.", r"\1.\2.overall."),
-    (_BLOCK + r"downsample\.1\.", r"\1.\2.shrink."),
-    (_BLOCK + r"mlp\.0\.", r"\1.\2.expand."),
-    (_BLOCK + r"mlp\.2\.", r"\1.\2.contract."),
-    (_BLOCK + r"drop_path_out\.scale$", r"\1.\2.scale.scale"),
-    (_BLOCK + r"drop_path_mlp\.scale$", r"\1.\2.scale_mlp.scale"),
-    (_BLOCK + r"conv1\.conv\.", r"\1.\2.expand."),
-    (_BLOCK + r"conv2\.conv\.", r"\1.\2.contract."),
-    (_BLOCK + r"downsample\.conv\.", r"\1.\2.skip."),
+    (BLOCK + r"ln\.", r"\1.\2.norm."),
+    (BLOCK + r"gn\.", r"\1.\2.norm_mlp."),
+    (BLOCK + r"psi\.", r"\1.\2.gate."),
+    (BLOCK + r"fc\.", r"\1.\2.instant."),
+    (BLOCK + r"convw\.", r"\1.\2.narrow."),
+    (BLOCK + r"convkw\.", r"\1.\2.wide."),
+    (BLOCK + r"global_fc\.", r"\1.\2.overall."),
+    (BLOCK + r"downsample\.1\.", r"\1.\2.shrink."),
+    (BLOCK + r"mlp\.0\.", r"\1.\2.expand."),
+    (BLOCK + r"mlp\.2\.", r"\1.\2.contract."),
+    (BLOCK + r"drop_path_out\.scale$", r"\1.\2.scale.scale"),
+    (BLOCK + r"drop_path_mlp\.scale$", r"\1.\2.scale_mlp.scale"),
+    *CONV_BLOCK_KEYS,
     (r"^(start|end)_head\.cls_head\.conv\.", r"boundaries.\1.logits."),
     (r"^(start|end)_head\.head\.(\d+)\.conv\.", r"boundaries.\1.trunk.conv.\2."),
     (r"^(start|end)_head\.norm\.", r"boundaries.\1.trunk.norm."),
@@ -51,7 +47,7 @@ _MODEL: Mapping[str, Any] = {
 
 def _config(settings: Settings, classes: Sequence[str], stream: str) -> TriDetConfig:
     model = settings["model"]
-    embed, stem, branch = model["backbone_arch"]
+    embed, stem, branch = architecture(model, 3)
     windows = model["n_sgp_win_size"]
     fields = pyramid_fields(settings, classes, stream)
     encoder = one_of(model, "backbone_type", {"SGP": "sgp", "conv": "conv"})

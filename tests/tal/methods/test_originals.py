@@ -122,14 +122,16 @@ def test_other_weights_are_refused_and_named(edit, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": {"backbone_type": "conv"}}, "model.backbone_type"),
+        ({"model": {"backbone_type": "SGP"}}, "one of convTransformer, conv"),
         ({"model": {"scale_factor": 4}}, "model.scale_factor"),
         ({"model": {"embd_with_ln": False}}, "model.embd_with_ln"),
         ({"dataset": {"num_classes": 4}}, "num_classes, 4"),
         ({"model": {"n_mha_win_size": [5, 5]}}, "window has 2 entries"),
         ({"model": {"fpn_type": "pan"}}, "fpn_type"),
         ({"test_cfg": {"nms_method": "matrix"}}, "nms_method"),
-        ({"model": {"backbone_arch": 5}}, "cannot be read"),
+        ({"model": {"backbone_arch": 5}}, "3 numbers"),
+        ({"model": {"backbone_arch": [2, 2]}}, "3 numbers"),
+        ({"model": {"n_head": "four"}}, "cannot be read"),
     ],
 )
 def test_settings_without_an_equivalent_are_refused(change, message):
@@ -142,3 +144,34 @@ def test_one_output_and_many_names_are_class_agnostic():
     settings = _settings({"dataset": {"num_classes": 1}})
     assert ORIGINAL.configure(settings, ("a", "b", "c")).class_agnostic
     assert not ORIGINAL.configure(settings, ("action",)).class_agnostic
+
+
+def test_plain_convolutions_in_place_of_attention():
+    config = ORIGINAL.configure(_settings({"model": {"backbone_type": "conv", "use_abs_pe": True}}), ("a", "b", "c"))
+    assert (config.encoder, config.absolute_positions) == ("conv", False)
+    names = {
+        ORIGINAL.translate(f"backbone.branch.1.{name}.conv.weight")[0] for name in ("conv1", "conv2", "downsample")
+    }
+    assert (
+        names
+        == {f"branch.1.{name}.weight" for name in ("expand", "contract", "skip")}
+        <= set(ActionFormer(config).state_dict())
+    )
+
+
+def test_without_suppression_all_candidates_stay():
+    limits = {"nms_method": "none", "max_seg_num": 10, "pre_nms_topk": 50}
+    config = ORIGINAL.configure(_settings({"test_cfg": limits}), ("a", "b", "c"))
+    assert config.nms.max_segments == 50 * config.levels
+
+
+@pytest.mark.parametrize(("stride", "forced", "rows"), [(4, False, None), (-1, True, 48), (-1, False, None)])
+def test_rows_are_a_videos_share_only_where_all_have_as_many(stride, forced, rows):
+    settings = _settings({"dataset": {"feat_stride": stride, "force_upsampling": forced, "max_seq_len": 48}})
+    described = ORIGINAL.describe(settings)
+    assert (described.rows, described.stride_frames) == (rows, 4 if stride > 0 else None)
+
+
+def test_settings_that_do_not_describe_features_are_told():
+    with pytest.raises(ConfigError, match="cannot be read"):
+        ORIGINAL.describe(_settings({"dataset": {"feat_stride": None}}))
