@@ -18,7 +18,7 @@ from .conftest import recipe_values, write_data
 EPOCHS = 3000
 
 
-def _wait(done, seconds=120.0):
+def _wait(done, seconds=400.0):
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline
@@ -67,8 +67,8 @@ def _start(recipe, out, *words):
 
 def _ended(process):
     """(exit code, what was told); everything that it started is gone."""
-    told, _ = process.communicate(timeout=120)
-    _wait(lambda: not _in_session(process.pid), 20)
+    told, _ = process.communicate(timeout=400)
+    _wait(lambda: not _in_session(process.pid), 60)
     return process.returncode, told
 
 
@@ -101,7 +101,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path, start):
     process = start(recipe, out)
     _wait((out / "checkpoints" / "last.ckpt").exists)
     process.kill()
-    _wait(lambda: not _in_session(process.pid), 20)
+    _wait(lambda: not _in_session(process.pid), 60)
     process.communicate()
 
 
