@@ -73,6 +73,8 @@ SETS: Mapping[str, Set] = {
 
 _SILENT = dict.fromkeys(("utkinect", "repcount_pose"), "the set has no sound")
 
+_HEARING = {"audio": "sound", "gate_bias": 2.0, "audio_dropout": 0.0}
+
 _SPANS = {"window_overlap": 0.5, "heads": 4, "hidden": 256, "encoder_layers": 2, "decoder_layers": 3}
 
 METHODS: Mapping[str, Compared] = {
@@ -85,12 +87,12 @@ METHODS: Mapping[str, Compared] = {
     ),
     "csa_actionformer": Compared(about="the host, its embedding weighed by class semantics"),
     "mrav_ff": Compared(
-        changes={"model": {"audio": "sound"}},
+        changes={"model": _HEARING},
         not_on=_SILENT,
-        about="the host; sound by gated attention at every level in place of side by side",
+        about="the host; sound by gated attention at every level in place of side by side; gates open, never silent",
     ),
     "mrav_ff_tridet": Compared(
-        changes={"model": {"audio": "sound"}}, not_on=_SILENT, about="the same on TriDet in the host's place"
+        changes={"model": _HEARING}, not_on=_SILENT, about="the same on TriDet in the host's place"
     ),
     "denoiseloc_segments": Compared(
         changes={"model": {**_SPANS, "input_dropout": 0.1}, "windows": {"choice": "all"}, "optim": {"lr": 2e-4}},

@@ -23,6 +23,10 @@ GateKind = Literal["channel", "time", "scalar", "closed"]
 class CrossAttention(nn.Module):
     """Multi-head attention of one sequence to another of the same length, both normalised first.
 
+    In a window every head has a learnt bias per relative position, which falls from the middle at first, by another
+    slope in each head (ALiBi, Press et al. 2022, arXiv:2108.12409): what is heard at a snippet is told from what is
+    heard around it, which a query that knows no places could not.
+
     Args:
         width: C of both.
         heads: Number of heads; divides C.
@@ -34,6 +38,10 @@ class CrossAttention(nn.Module):
         self.heads, self.window = heads, window
         self.norm_query, self.norm_key = ChannelNorm(width), ChannelNorm(width)
         self.query, self.key, self.value, self.proj = (Pointwise(width, width) for _ in range(4))
+        if window:
+            apart = (torch.arange(window) - window // 2).abs()
+            slopes = 2.0 ** (1 - torch.arange(heads))  # 2, 1, 1/2, ...
+            self.position_bias = nn.Parameter(-slopes[:, None] * apart)
 
     def forward(self, x: Tensor, other: Tensor, mask: Tensor) -> Tensor:
         """(B, C, T) twice, mask (B, 1, T) of both -> (B, C, T)."""
@@ -41,7 +49,7 @@ class CrossAttention(nn.Module):
         parts = self.query(self.norm_query(x)), self.key(other), self.value(other)
         q, k, v = (part.unflatten(1, (self.heads, -1)).transpose(2, 3) for part in parts)  # (B, H, T, D)
         if self.window:
-            out = local_attention(q, k, v, mask, window=self.window)
+            out = local_attention(q, k, v, mask, window=self.window, position_bias=self.position_bias)
         else:
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None])
         return self.proj(out.transpose(2, 3).flatten(1, 2)) * mask

@@ -21,6 +21,8 @@ def test_cross_attention_is_dense_attention_within_its_window(window):
     scores = torch.einsum("bhdt,bhds->bhts", q, k) / 2
     apart = (torch.arange(20)[:, None] - torch.arange(20)).abs()
     near = torch.ones_like(apart, dtype=torch.bool) if window == 0 else apart <= window // 2
+    if window:
+        scores = scores - torch.tensor([2.0, 1.0])[:, None, None] * apart
     weight = scores.masked_fill(~(near & mask[:, None]), -1e9).softmax(-1)
     expected = attention.proj(torch.einsum("bhts,bhds->bhdt", weight, v).flatten(1, 2)) * mask
     torch.testing.assert_close(attention(x, other, mask), expected, rtol=1e-4, atol=1e-5)
