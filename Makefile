@@ -9,11 +9,14 @@ WORKERS ?= 2
 demo: setup
 	$(BIN)/tal demo --out demo
 
+# Workers share the cores: one thread each, or they wait for each other.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not full"
+	$(PYTEST) -m "not full"
 
 test-full: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(PYTEST)
 
 lint: setup-dev
 	$(BIN)/ruff check .
