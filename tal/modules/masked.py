@@ -1,6 +1,7 @@
 """Layers on (B, C, T) sequences of which only a part is valid."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tal.ops.exporting import max_pool
@@ -9,6 +10,18 @@ from tal.ops.exporting import max_pool
 def downsample_mask(mask: Tensor, stride: int) -> Tensor:
     """(B, 1, T) bool to (B, 1, ceil(T / stride)): a position is valid where the first one under it is."""
     return mask if stride == 1 else mask[..., ::stride]
+
+
+def convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, *, stride: int = 1, padding: int = 0, groups: int = 1
+) -> Tensor:
+    """What torch's conv1d computes, in the order in which x lies in memory: (B, C_in, T) -> (B, C, T').
+
+    ChannelNorm leaves the channels adjacent. conv1d copies such an input, its gradient too; a convolution of pictures
+    one row high takes either order, and answers in the same.
+    """
+    row = F.conv2d(x.unsqueeze(2), weight.unsqueeze(2), bias, (1, stride), (0, padding), groups=groups)
+    return row.squeeze(2)
 
 
 class MaskedConv(nn.Conv1d):
@@ -28,7 +41,9 @@ class MaskedConv(nn.Conv1d):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         """(B, C_in, T), mask (B, 1, T') of the output -> (B, C, T')."""
-        return super().forward(x) * mask
+        padding = self.kernel_size[0] // 2
+        x = convolve(x, self.weight, self.bias, stride=self.stride[0], padding=padding, groups=self.groups)
+        return x * mask
 
 
 class Pointwise(nn.Linear):

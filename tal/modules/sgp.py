@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tal.modules.masked import ChannelNorm, MaskedConv, Pointwise, residual_scale
+from tal.modules.masked import ChannelNorm, MaskedConv, Pointwise, convolve, residual_scale
 from tal.ops.exporting import max_pool
 
 NORM_GROUPS = 16
@@ -87,13 +87,13 @@ class SgpBlock(nn.Module):
         missing = (wide.shape[-1] - narrow.shape[-1]) // 2
         narrow, wide = F.pad(narrow, (max(missing, 0),) * 2), F.pad(wide, (max(-missing, 0),) * 2)
         weight, bias = narrow + wide, self._bias("narrow") + self._bias("wide")
-        return F.conv1d(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
+        return convolve(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
 
     def _conv(self, name: str, x: Tensor) -> Tensor:
         weight, bias = self._weight(name), self._bias(name)
         if weight.shape[-1] == 1:
             return x * weight[:, 0] + bias[:, None]
-        return F.conv1d(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
+        return convolve(x, weight, bias, padding=weight.shape[-1] // 2, groups=len(weight))
 
     def _weight(self, name: str) -> Tensor:
         return self.get_parameter(f"{name}.weight")
