@@ -230,7 +230,7 @@ def _fit_together(trainer: "Trainer", train_on: Callable[[], None], stop: Event)
     """The same in several processes, which this one starts and waits for."""
     from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
-    from tal.pipelines.train_processes import listening
+    from tal.pipelines.train_processes import listening, user_error
 
     def end() -> None:
         for process in getattr(trainer.strategy.launcher, "procs", ()):
@@ -240,9 +240,11 @@ def _fit_together(trainer: "Trainer", train_on: Callable[[], None], stop: Event)
         with listening(stop, end):
             train_on()
     except (ProcessExitedException, ProcessRaisedException) as error:
-        if not stop.is_set():
-            raise
-        raise KeyboardInterrupt from error
+        if stop.is_set():
+            raise KeyboardInterrupt from error
+        if (told := user_error(error)) is not None:
+            raise told from error
+        raise
     if stop.is_set():  # after the last step
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""Several processes that train together: what they tell, and Ctrl-C, which the one that started them listens for."""
+"""Several processes that train together: what they tell, their errors, and Ctrl-C, which their parent listens for."""
 
 import contextlib
 import logging
@@ -13,6 +13,7 @@ from multiprocessing.synchronize import Event
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from tal.console import set_up_logging
+from tal.errors import TalError
 
 EXIT_CODE = 130
 """Of a process that stopped because it was asked to."""
@@ -76,6 +77,13 @@ class OneOfSeveral(Callback):
                 set_up_logging(self._level)
             quiet()
             _leave_to_parent()
+
+
+def user_error(raised: Exception) -> TalError | None:
+    """The `TalError` that a process ended with, if it did: of its exception torch keeps the traceback's text."""
+    *_, last = str(raised).split("Traceback (most recent call last):")
+    _, found, text = last.partition("\ntal.errors.")
+    return TalError(text.partition(": ")[2].strip()) if found else None
 
 
 def quiet() -> None:

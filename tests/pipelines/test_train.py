@@ -20,7 +20,7 @@ from tal.package import load_model
 from tal.pipelines.train import kept_weights, train
 from tal.pipelines.train_data import EpochOrder, LocalizerData
 from tal.pipelines.train_derive import derive
-from tal.pipelines.train_module import parameter_groups
+from tal.pipelines.train_module import LocalizerModule, parameter_groups
 from tal.pipelines.train_recipe import build_recipe, read_recipe, write_recipe
 from tal.pipelines.train_samples import feature_stats, open_data, read_video_scores
 
@@ -168,14 +168,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(data_folder, tmp_path, 
 
     Users' processes are spawned.
     """
-
-    from lightning.pytorch.strategies import DDPStrategy
-
-    def strategy(**settings):
-        assert settings["start_method"] == "spawn"
-        return DDPStrategy(**settings | {"start_method": start_method})
-
-    monkeypatch.setattr("lightning.pytorch.strategies.DDPStrategy", strategy)
+    _start_by(start_method, monkeypatch)
     values = recipe_values(data_folder, max_epochs=2, devices=2, validate_every=2)
     values["optim"]["lr"] = 1e-3
     out = tmp_path / "two"
@@ -192,6 +185,26 @@ def test_two_processes_train_as_one_with_twice_the_batch(data_folder, tmp_path, 
     apart = one["embed.conv.0.weight"] - two["embed.conv.0.weight"]
     assert moved.abs().max() > 1e-4
     assert apart.norm() < 1e-3 * moved.norm()
+
+
+def test_what_one_of_two_processes_ends_with_is_raised(data_folder, tmp_path, forking, monkeypatch):
+    def broken(*_):  # in the forked processes
+        raise GridError("features of another length", todo="extract them again")
+
+    _start_by("fork", monkeypatch)
+    monkeypatch.setattr(LocalizerModule, "training_step", broken)
+    with pytest.raises(TalError, match=r"^features of another length\n  what to do: extract them again$"):
+        train(build_recipe(recipe_values(data_folder, max_epochs=2, devices=2)), tmp_path / "run")
+
+
+def _start_by(method, monkeypatch):
+    from lightning.pytorch.strategies import DDPStrategy
+
+    def strategy(**settings):
+        assert settings["start_method"] == "spawn"
+        return DDPStrategy(**settings | {"start_method": method})
+
+    monkeypatch.setattr("lightning.pytorch.strategies.DDPStrategy", strategy)
 
 
 def _initial(values):
