@@ -81,6 +81,11 @@ METHODS: Mapping[str, Compared] = {
     "actionformer": Compared(about="the host: transformer blocks"),
     "temporalmaxer": Compared(about="max pooling in the blocks' place; its own assigner"),
     "tridet": Compared(about="SGP blocks and Trident head; losses weighted by tIoU"),
+    "tridet_zero": Compared(
+        method="tridet",
+        changes={"model": {"init_std": 0.0}},
+        about="the same, its depthwise convolutions at zero to begin with and so for ever, as published for THUMOS14",
+    ),
     "asl": Compared(
         changes={"model": {"evaluator_width": 64}},
         about="the host, its losses weighted; evaluators as wide as the network",
