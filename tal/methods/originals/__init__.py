@@ -12,10 +12,10 @@ from tal.registry import Registry
 ORIGINALS = Registry(
     "original implementation",
     {
+        "tridet": ("tal.methods.originals.tridet:ORIGINAL", "dingfengshi/TriDet"),
         "actionformer": ("tal.methods.originals.actionformer:ORIGINAL", "happyharrycn/actionformer_release"),
         "bmn": ("tal.methods.originals.bmn:ORIGINAL", "JJBOY/BMN-Boundary-Matching-Network"),
         "bmn_opentad": ("tal.methods.originals.bmn:OPENTAD", "sming256/OpenTAD, its BMN"),
-        "tridet": ("tal.methods.originals.tridet:ORIGINAL", "dingfengshi/TriDet"),
         "temporalmaxer": ("tal.methods.originals.temporalmaxer:ORIGINAL", "TuanTNG/TemporalMaxer"),
         "moment_detr": ("tal.methods.originals.moment_detr:ORIGINAL", "jayleicn/moment_detr"),
         "denoiseloc": ("tal.methods.originals.denoiseloc:ORIGINAL", "frostinassiky/denoiseloc"),

@@ -61,6 +61,6 @@ ORIGINAL = pyramid_original(
     title="ActionFormer",
     keys=_KEYS,
     model=_MODEL,
-    signature=r"^backbone\.(stem|branch)\.\d+\.attn\.",
+    signature=r"^backbone\.(stem|branch)\.\d+\.(attn|conv1)\.",
     config=_config,
 )

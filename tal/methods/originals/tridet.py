@@ -77,6 +77,6 @@ ORIGINAL = pyramid_original(
     title="TriDet",
     keys=_KEYS,
     model=_MODEL,
-    signature=r"^(start_head\.|backbone\.(stem|branch)\.\d+\.(psi|conv1)\.)",
+    signature=r"^(start_head\.|backbone\.(stem|branch)\.\d+\.psi\.)",
     config=_config,
 )

@@ -101,6 +101,12 @@ def test_a_full_size_checkpoint_fits(recipe):
         original.load(model, weights)
 
 
+def test_plain_convolutions_are_told_apart_by_the_head():
+    keys = ["backbone.embd.0.conv.weight", "backbone.stem.0.conv1.weight", "cls_head.cls_head.conv.bias"]
+    assert find_original(keys).method == "actionformer"
+    assert find_original([*keys, "start_head.head.0.conv.weight"]).method == "tridet"
+
+
 @pytest.mark.parametrize("method", SMALL)
 def test_every_entry_of_the_checkpoint_is_used(method):
     original, settings, config = _configured(method, SMALL[method])
