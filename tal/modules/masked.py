@@ -20,8 +20,9 @@ def convolve(
     ChannelNorm leaves the channels adjacent. conv1d copies such an input, its gradient too; a convolution of pictures
     one row high takes either order, and answers in the same.
     """
-    row = F.conv2d(x.unsqueeze(2), weight.unsqueeze(2), bias, (1, stride), (0, padding), groups=groups)
-    return row.squeeze(2)
+    outputs, inputs, size = weight.shape
+    kernel = weight.reshape(outputs, inputs, 1, size)  # not unsqueeze, whose gradient has strides of another order
+    return F.conv2d(x.unsqueeze(2), kernel, bias, (1, stride), (0, padding), groups=groups).squeeze(2)
 
 
 class MaskedConv(nn.Conv1d):
