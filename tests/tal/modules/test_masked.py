@@ -7,7 +7,7 @@ import torch
 
 from tal.errors import FeatureError
 from tal.modules.inputs import Standardize, StreamProjection
-from tal.modules.masked import ChannelNorm, MaskedConv, MaxPoolSkip, ScaledDropPath, downsample_mask
+from tal.modules.masked import ChannelNorm, MaskedConv, MaxPoolSkip, ScaledDropPath, convolve, downsample_mask
 from tal.modules.positions import SinusoidPositions
 
 MASK = (torch.arange(12) < torch.tensor([12, 7])[:, None])[:, None]
@@ -23,6 +23,20 @@ def test_padded_outputs_are_zero_whatever_the_input(stride):
         assert y.shape[-1] == 12 // stride
         assert not y[~mask.expand_as(y)].any()
         assert y[mask.expand_as(y)].all()
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("groups", [1, 8])
+@pytest.mark.parametrize("channels_adjacent", [False, True])
+def test_convolutions_keep_the_order_of_their_input(channels_adjacent, groups, stride):
+    x = torch.randn(2, 20, 8).transpose(1, 2) if channels_adjacent else torch.randn(2, 8, 20)
+    weight, bias = torch.randn(16, 8 // groups, 5, requires_grad=True), torch.randn(16)
+    found = convolve(x, weight, bias, stride=stride, padding=2, groups=groups)
+    expected = torch.nn.functional.conv1d(x, weight, bias, stride, 2, groups=groups)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(y.square().sum(), weight)[0] for y in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+    assert found.transpose(1, 2).is_contiguous() == channels_adjacent
 
 
 def test_channel_norm_normalises_each_position():
