@@ -26,8 +26,8 @@ class Checkpoints(Checkpoint):
 
     Files are written to another name and renamed, so that killing the process never leaves half a checkpoint. Saving
     takes at most a twentieth of the time: after a save that took one second, the next waits for twenty; the last epoch
-    is always saved. At a first Ctrl-C the step is finished and saved before training ends; a second one ends it at
-    once. Several processes agree on the step; the one that started them tells them by `stop`. As a `Checkpoint` it is
+    is always saved. At a first Ctrl-C the step, or the validation that is under way, is finished, and all is saved
+    before training ends; a second one ends it at once. Several processes agree on the step; the one that started them tells them by `stop`. As a `Checkpoint` it is
     called after everything else at the end of a batch or an epoch.
 
     Args:
@@ -73,11 +73,6 @@ class Checkpoints(Checkpoint):
         if stop or self._agreed(trainer, bool(waited)):
             self._save_last(trainer)
         if stop:
-            self._end()
-
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """End at Ctrl-C; the weights in place are the mean, so nothing is saved."""
-        if self._interrupted:
             self._end()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

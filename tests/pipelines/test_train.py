@@ -106,6 +106,24 @@ def test_resumed_run_equals_an_uninterrupted_one(data_folder, tmp_path, monkeypa
     assert resumed.metrics["mAP"] == whole.metrics["mAP"]
 
 
+def test_ctrl_c_within_a_validation_loses_nothing(data_folder, tmp_path, monkeypatch):
+    recipe = build_recipe(recipe_values(data_folder, max_epochs=3, validate_every=1))
+    train(recipe, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        validated = LocalizerModule.validation_step
+
+        def interrupted(self, batch, index):
+            signal.raise_signal(signal.SIGINT)
+            patch.setattr(LocalizerModule, "validation_step", validated)
+            return validated(self, batch, index)
+
+        patch.setattr(LocalizerModule, "validation_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, tmp_path / "cut")
+    train(recipe, tmp_path / "cut", resume=True)
+    _assert_same(_weights(tmp_path / "whole"), _weights(tmp_path / "cut"), rtol=0, atol=0)
+
+
 def test_resuming_a_finished_run_changes_nothing(recipe, tmp_path):
     train(recipe, tmp_path / "run")
     before = _weights(tmp_path / "run")
