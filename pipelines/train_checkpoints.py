@@ -27,8 +27,8 @@ class Checkpoints(Checkpoint):
     Files are written to another name and renamed, so that killing the process never leaves half a checkpoint. Saving
     takes at most a twentieth of the time: after a save that took one second, the next waits for twenty; the last epoch
     is always saved. At a first Ctrl-C the step, or the validation that is under way, is finished, and all is saved
-    before training ends; a second one ends it at once. Several processes agree on the step; the one that started them tells them by `stop`. As a `Checkpoint` it is
-    called after everything else at the end of a batch or an epoch.
+    before training ends; a second one ends it at once. Several processes agree on the step; the one that started them
+    tells them by `stop`. As a `Checkpoint` it is called after everything else at the end of a batch or an epoch.
 
     Args:
         folder: Where to.

@@ -104,14 +104,27 @@ class QueryDraws(Dataset[Sample]):
         moments = sample.instances
         if moments is None or sample.text is None:
             raise FeatureError(f"{sample.video} is asked nothing", expected="a query")
+        moment = self.samples.moment(index)
         if read.count < sample.grid.count:  # the rest of the video is not read
             moments = moments.clipped(read.offset_s, read.end_s)
             moments = moments[moments.length_s > 0]
+            moment = until(moment, read.end_s, self.settings.clip_s)
         if len(moments) > self.settings.max_moments:
             moments = moments[rng.permutation(len(moments))[: self.settings.max_moments]]
-        pairs = saliency_pairs(self.samples.moment(index), read, self.settings.clip_s, rng)
+        pairs = saliency_pairs(moment, read, self.settings.clip_s, rng)
         text = dropped_tokens(sample.text[: self.inputs.text_tokens], self.settings.token_dropout, rng)
         return replace(sample, instances=moments, saliency_pairs=torch.from_numpy(pairs), text=text)
+
+
+def until(moment: Moment, end_s: float, clip_s: float) -> Moment:
+    """What of a moment's spans, and of its clips of `clip_s` seconds by their centres, lies before `end_s`."""
+    kept = [row for row, clip in enumerate(moment.clips) if (clip + 0.5) * clip_s < end_s]
+    return replace(
+        moment,
+        spans_s=tuple((first_s, min(last_s, end_s)) for first_s, last_s in moment.spans_s if first_s < end_s),
+        clips=tuple(moment.clips[row] for row in kept),
+        saliency=tuple(moment.saliency[row] for row in kept),
+    )
 
 
 def dropped_tokens(text: torch.Tensor, share: float, rng: np.random.Generator) -> torch.Tensor:

@@ -95,8 +95,8 @@ class MomentConfig:
     saliency_weight: float = 1.0
     background_weight: float = 0.1
     saliency_margin: float = 0.2
-    round_s: float = 2.0
-    limit_s: float | None = 150.0
+    round_s: float = 0.0
+    limit_s: float | None = None
     nms_tiou: float | None = None
     max_moments: int = 10
 
@@ -269,7 +269,7 @@ class MomentMethod(Method):
             cells = np.stack([grid.to_idx(moments.start_s), grid.to_idx(moments.end_s)], axis=1) + 0.5
             if form == "bins":
                 first, stop = np.floor(cells + _SMALLEST_NORM).clip(0, count).astype(np.int64).T
-                ends = np.stack([first.clip(max=count - 1), stop.clip(min=1) - 1], axis=1)
+                ends = np.stack([first.clip(max=count - 1), np.maximum(stop - 1, first).clip(0, count - 1)], axis=1)
                 found.append(torch.from_numpy(ends).to(batch.mask.device))
             else:
                 fractions = torch.from_numpy(cells / count).to(batch.mask.device, torch.float32)

@@ -139,11 +139,11 @@ def test_a_checkpoint_of_another_method_is_refused(original, capsys):
     path = original / "epoch_034.pth.tar"
     checkpoint = torch.load(path, weights_only=True)
     mean = checkpoint["state_dict_ema"]
-    mean["module.start_head.head.0.conv.weight"] = torch.zeros(3)
+    mean["module.cls_head.second.conv.weight"] = torch.zeros(3)
     del mean["module.backbone.stem.0.attn.query.bias"]
     torch.save(checkpoint, path)
     said = _refused(capsys, original)
-    assert "start_head.head.0.conv.weight" in said
+    assert "cls_head.second.conv.weight" in said
     assert "stem.0.attention.query.bias" in said
     assert "another method" in said
 

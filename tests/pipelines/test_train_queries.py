@@ -20,7 +20,7 @@ from tal.methods.batching import collate
 from tal.package import load_model
 from tal.pipelines.train import kept_weights, train
 from tal.pipelines.train_derive import derive
-from tal.pipelines.train_queries import QueryDraws, QuerySamples, dropped_tokens, saliency_pairs
+from tal.pipelines.train_queries import QueryDraws, QuerySamples, dropped_tokens, saliency_pairs, until
 from tal.pipelines.train_recipe import build_recipe
 from tal.pipelines.train_samples import open_data
 from tal.timeline import SnippetGrid
@@ -188,10 +188,19 @@ def test_long_videos_are_read_as_far_as_the_model_does(folder):
     starts_s = [data.train.moment(index).spans_s[0][0] for index in range(96)]
     assert max(starts_s) > 24
     assert [len(each.instances) for each in samples] == [int(start_s < 24) for start_s in starts_s]
+    beyond = [each.saliency_pairs for each, start_s in zip(samples, starts_s, strict=True) if start_s >= 24]
+    assert not torch.cat(beyond).any()
     batch = collate(samples[:4], model.inputs, train=True)
     losses = model.loss(model(batch), batch)
     assert torch.isfinite(losses["loss"])
     assert all((each.end_s <= 24).all() for each in model.eval().predict(batch))
+
+
+def test_what_is_not_read_is_not_salient():
+    moment = Moment(text="a", spans_s=((4, 10), (14, 18)), clips=(2, 7, 8), saliency=((1,), (4,), (2,)))
+    read = until(moment, 15.0, 2.0)
+    assert read == replace(moment, spans_s=((4, 10), (14, 15)), clips=(2,), saliency=((1,),))
+    assert until(moment, 4.0, 2.0) == replace(moment, spans_s=(), clips=(), saliency=())
 
 
 def test_what_does_not_fit_is_refused(folder, tmp_path):
@@ -268,8 +277,7 @@ def test_queries_of_other_sets(write, name, protocol, tmp_path):
         np.save(tmp_path / "slow" / f"{video}.npy", rng.normal(0, 1, (13, 6)).astype(np.float32))
     for text, _, _ in SENTENCES:
         write_tokens(tmp_path / "text", Query(text=text), rng.normal(0, 1, (4, 8)).astype(np.float32))
-    options = {"limit_s": None, "resize": write is _captions}
-    values = query_recipe(tmp_path, model=options, max_epochs=1, validate_every=1)
+    values = query_recipe(tmp_path, model={"resize": write is _captions}, max_epochs=1, validate_every=1)
     values["data"] |= {"annotations": str(tmp_path / name), "protocol": protocol}
     values["data"]["queries"]["validation"] = str(tmp_path / name.replace("train", "validation"))
     values["data"]["features"] = {"slow": {"folder": str(tmp_path / "slow"), "layout": LAYOUT}}

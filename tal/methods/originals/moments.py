@@ -174,6 +174,8 @@ def moment_fields(settings: Settings, stream: str) -> dict[str, Any]:
         "saliency_weight": float(opt["lw_saliency"]),
         "background_weight": float(opt["eos_coef"]),
         "saliency_margin": float(opt["saliency_margin"]),
+        "round_s": 2.0,
+        "limit_s": 150.0,
         "nms_tiou": None if nms < 0 else nms,
         "max_moments": opt["max_after_nms"],
     }

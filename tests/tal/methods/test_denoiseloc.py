@@ -163,7 +163,7 @@ def test_training_begins_with_noise_that_the_seed_decides():
 
 
 def test_answers():
-    model = _model(nms_tiou=None, round_s=0.0, limit_s=None).eval()
+    model = _model(nms_tiou=None).eval()
     answers = model.predict(_batch(model, train=False))
     for answer, grid in zip(answers, (20, 12), strict=True):
         assert len(answer) == 5

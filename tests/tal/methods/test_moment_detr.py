@@ -91,7 +91,7 @@ def test_answers_do_not_depend_on_the_batch(changes):
 
 
 def test_it_fits_a_handful_of_queries():
-    model, batch = _model(round_s=0.0), _batch()
+    model, batch = _model(), _batch()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(150):
         loss = model.loss(model(batch), batch)["loss"]
@@ -113,15 +113,22 @@ def test_targets_are_fractions_of_the_snippets_or_snippets():
     assert model.targets(_batch(), "bins")[1].tolist() == [[1, 2], [3, 5]]
 
 
+def test_a_moment_within_one_snippet_begins_and_ends_in_it():
+    batch = _batch()
+    moments = Segments(start_s=[2.4, 23.9], end_s=[3.6, 24.0])
+    batch = replace(batch, targets=(moments,) * len(batch.grids))
+    assert _model().targets(batch, "bins")[0].tolist() == [[1, 1], [11, 11]]
+
+
 def test_ends_are_limited_then_rounded_and_duplicates_go():
     found = Segments(
         start_s=[-3.0, 9.01, 8.0], end_s=[151.9, 21.2, 22.0], score=[0.3, 0.9, 0.8], extra={"limit_s": [149.0] * 3}
     )
-    kept = _model().suppress(found)
+    kept = _model(round_s=2.0).suppress(found)
     assert kept.start_s.tolist() == [10.0, 8.0, 0.0]
     assert kept.end_s.tolist() == [22.0, 22.0, 148.0]
-    assert _model(nms_tiou=0.8).suppress(found).score.tolist() == [0.9, 0.3]
-    assert _model(round_s=0.0).suppress(found).end_s.tolist() == [21.2, 22.0, 149.0]
+    assert _model(round_s=2.0, nms_tiou=0.8).suppress(found).score.tolist() == [0.9, 0.3]
+    assert _model().suppress(found).end_s.tolist() == [21.2, 22.0, 149.0]
     assert "limit_s" not in kept.extra
 
 
