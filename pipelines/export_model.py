@@ -12,6 +12,7 @@ from tal.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from tal.methods.base import Method
     from tal.package import Package
 
 _log = logging.getLogger("tal.export-model")
@@ -92,11 +93,21 @@ def facts_of(package: "Package", kind: str) -> dict[str, Any]:
             "at_most": longest_length(model),
             "resize_to": inputs.resize_to,
             # (snippets up to which, T): for the package's own results pad with zeros to T, False in the mask
-            "padded_to": padded_lengths(model, inputs.resize_to or inputs.train_snippets),
+            "padded_to": padded_lengths(model, _longest_read(model)),
         },
         "strides_snippets": list(getattr(model.config, "strides", ())),
         "features": {name: spec.as_dict() for name, spec in package.features.items()},
     }
+
+
+def _longest_read(model: "Method") -> int:
+    """Snippets of the longest window that the package itself gives its network."""
+    from tal.methods.windows import WHOLE_SNIPPETS
+    from tal.pipelines.export_graph import longest_length
+
+    read = model.inputs
+    fixed = read.resize_to or read.window_snippets or longest_length(model)
+    return fixed or max(WHOLE_SNIPPETS, read.train_snippets)
 
 
 def compare(package: "Package", path: Path, kind: str, snippets: int | None = None) -> float:

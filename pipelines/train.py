@@ -151,9 +151,9 @@ def fit(derived: Derived, data: "TrainingData", out: Path, *, resume: bool = Fal
     else:
         _fit_together(trainer, train_on, stop)
     kept = checkpoints / (BEST if recipe.trainer.keep == "best" else LAST)
-    method = method.cpu()
     method.load_state_dict(kept_weights(kept, recipe.method))
-    detections = detect(method, data.validation)
+    detections = detect(method.to(trainer.strategy.root_device), data.validation)
+    method = method.cpu()
     metrics = dict(scorer(detections)) if detections else {}
     if told.epoch_s:
         metrics["seconds_per_epoch"] = median(told.epoch_s)

@@ -136,8 +136,8 @@ class SnippetGrid:
 def check_one_grid(video: str, grids: Mapping[str, SnippetGrid], *, count: int | None = None) -> int:
     """Refuse streams of one video whose equal rows do not stand for about equal times.
 
-    Windows may differ (a slow and a fast network), and rows at the end may be missing; what counts is that the centres
-    at both ends of the rows that all streams have lie within the first stream's stride.
+    Windows may differ (a slow and a fast network), and a few rows at the end may be missing (`SnippetGrid.slack_s`);
+    the centres at both ends of the rows that all streams have lie within the first stream's stride.
 
     Args:
         video: For the message.
@@ -148,7 +148,7 @@ def check_one_grid(video: str, grids: Mapping[str, SnippetGrid], *, count: int |
         The rows that all streams have; `count` if given.
 
     Raises:
-        GridError: streams of different strides, or out of step by more than a stride.
+        GridError: streams of different strides, out of step by more than a stride, or of which one ends early.
     """
     first = next(iter(grids.values()))
     shared = min(grid.count for grid in grids.values()) if count is None else count
@@ -161,7 +161,22 @@ def check_one_grid(video: str, grids: Mapping[str, SnippetGrid], *, count: int |
                 expected="streams that share one time grid",
                 todo="extract them at one stride, or correct their layouts",
             )
+    if count is None:
+        _check_ends(video, grids)
     return shared
+
+
+def _check_ends(video: str, grids: Mapping[str, SnippetGrid]) -> None:
+    ends_s = {name: grid.end_s for name, grid in grids.items()}
+    short, long = (choose(ends_s, key=lambda name: ends_s[name]) for choose in (min, max))
+    slack_s = max(grid.slack_s(ends_s[long]) for grid in grids.values())
+    if ends_s[long] - ends_s[short] > slack_s:
+        raise GridError(
+            f"{video}: stream {short!r} ends at {ends_s[short]:.2f} s, stream {long!r} at {ends_s[long]:.2f} s",
+            expected=f"both within {slack_s:.2f} s of each other",
+            cause="an interrupted extraction, or features of a truncated video",
+            todo=f"extract {short!r} again",
+        )
 
 
 def in_step(first: SnippetGrid, other: SnippetGrid, count: int) -> bool:

@@ -118,6 +118,12 @@ def test_streams_of_one_grid_may_differ_in_windows_and_in_rows_at_the_end():
     assert check_one_grid("v", {"slow": slow, "fast": fast}) == 19
 
 
+def test_a_stream_that_ends_early_is_refused():
+    whole, half = (SnippetGrid(stride_s=0.4, window_s=0.4, count=count) for count in (100, 50))
+    with pytest.raises(GridError, match=r"'flow' ends at 20.00 s, stream 'rgb' at 40.00 s"):
+        check_one_grid("v", {"rgb": whole, "flow": half})
+
+
 def test_a_stride_that_drifts_is_refused_where_it_has_drifted():
     grids = {name: SnippetGrid(stride_s=s, window_s=s, count=4) for name, s in (("rgb", 0.4), ("flow", 0.404))}
     assert check_one_grid("v", grids) == 4
