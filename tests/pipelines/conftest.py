@@ -4,10 +4,15 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from tal.pipelines.train_recipe import build_recipe
 
 FPS, STRIDE, WINDOW = 10.0, 2, 2
+
+# Autograd counts the devices at its first backward. Were that among the pretended tensors of an exported network, it
+# would find some and start their threads, and processes that are forked afterwards could not learn.
+torch.ones(1, requires_grad=True).sum().backward()
 
 
 def write_data(folder, *, videos=8, width=6, seed=0, spoil=None):
