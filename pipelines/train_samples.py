@@ -27,12 +27,12 @@ _FLAT = 1e-6
 
 
 class Samples(Sequence[Sample]):
-    """Videos as samples, loaded when asked for, and kept if all of them fit into memory.
+    """Videos as samples, loaded when asked for, and kept as far as they fit into memory.
 
     Args:
         records: The videos, with instances as they are to be trained on.
         sources: Stream name -> features.
-        memory_gib: Keep loaded samples while they take less than this together.
+        memory_gib: Keep loaded samples while they take less than this together; what comes later is loaded every time.
         video_scores: Video -> (K,) scores.
         lacking: Stream -> videos without it, which are loaded without it.
     """

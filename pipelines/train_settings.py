@@ -74,7 +74,8 @@ class DataSettings:
             are not asked for.
         video_scores: Video-level class scores from an external classifier, {video: {class: score}} as json.
         queries: What is asked of the videos, for methods that answer sentences.
-        memory_gib: Features are kept in memory when all of them take less than this, else read in every epoch.
+        memory_gib: Of either split, so much of the features is kept in memory, by every process and worker for itself;
+            the rest is read in every epoch.
     """
 
     annotations: Path

@@ -6,11 +6,13 @@
 The baseline is the same network, losses and optimiser with these things done as the original code does them: local
 attention over overlapping chunks (the sliding chunks of Longformer, Beltagy et al. 2020, section 3.1: queries and keys
 copied into chunks of twice the reach, scores of whole chunks, then skewed into bands); layer norm composed of
-elementary operations; SGP's five depthwise convolutions one by one; boundary neighbourhoods of all points and classes
-before the positive ones are chosen. Steps of both are taken in turn in one run; medians and their ratio are printed, of
-elapsed time and, on a CPU, of the processor time of all threads, which other work on the machine disturbs less.
+elementary operations; dense layers as one-dimensional convolutions; SGP's five depthwise convolutions one by one;
+boundary neighbourhoods of all points and classes before the positive ones are chosen. Steps of both are taken in turn
+in one run; medians and their ratio are printed, of elapsed time and, on a CPU, of the processor time of all threads,
+which other work on the machine disturbs less.
 
-On a GPU ours trains as --trainer.precision bf16 does, its network compiled; the baseline in 32 bits, as published.
+On a GPU ours computes as --trainer.precision bf16 does, and its network is compiled, which tal train leaves out; the
+baseline in 32 bits, as published.
 Without a GPU, --device cuda says so and measures nothing.
 """
 
@@ -30,6 +32,7 @@ from tal.methods.base import Method, Sample
 from tal.methods.batching import collate
 from tal.methods.pyramid import Matched
 from tal.methods.tridet import TridentOutputs, TriDet
+from tal.modules.masked import Pointwise
 from tal.modules.sgp import SgpBlock
 from tal.pipelines.train_derive import method_config
 from tal.pipelines.train_module import parameter_groups
@@ -95,6 +98,10 @@ def _elementary_norm(self: torch.nn.LayerNorm, x: Tensor) -> Tensor:
     return centred / torch.sqrt(spread + self.eps) * self.weight[:, None] + self.bias[:, None]
 
 
+def _plain_pointwise(self: Pointwise, x: Tensor) -> Tensor:
+    return F.conv1d(x, self.weight[..., None], self.bias)
+
+
 def _plain_perceive(self: SgpBlock, x: Tensor) -> Tensor:
     """SGP's sum with every depthwise convolution by itself, those of kernel 1 included."""
     conv = {name: self.get_submodule(name) for name in ("overall", "instant", "narrow", "wide", "gate")}
@@ -125,6 +132,9 @@ def as_the_original() -> Iterator[None]:
     with (
         patch("tal.modules.attention.local_attention", chunked_attention),
         patch("tal.modules.masked.ChannelNorm.forward", _elementary_norm),
+        patch("tal.modules.masked.Pointwise.forward", _plain_pointwise),
+        patch("tal.modules.masked.convolve", F.conv1d),
+        patch("tal.modules.sgp.convolve", F.conv1d),
         patch("tal.modules.sgp.SgpBlock.perceive", _plain_perceive),
         patch("tal.methods.tridet.TriDet._positive_pairs", _plain_pairs),
     ):

@@ -5,11 +5,12 @@
 DIR holds utkinect/ and repcount_pose/, each with annotations.json and features/; the playground is rendered and its
 features are extracted below OUT, once. Every cell (method, set, seed) is a process of its own, so that its times and
 its memory are its own, and leaves OUT/cells/SET/METHOD/SEED.json. A cell that is there, of the same settings, is not
-done again: the same command goes on where it was stopped. `--table` prints what there is and trains nothing.
+done again: the same command goes on where it was stopped. Settings do not tell of changed code: after a change that may
+move results, choose another OUT. `--table` prints what there is and trains nothing.
 
-All methods of a set share its recipe SET/small_data (windows, augmentation, optimiser, epochs, width), which was chosen
-by cross-validation with ActionFormer on the training split; what a method needs beyond it stands in
-`compare_methods.METHODS`, and is printed. `tal` has recipes of its own.
+All methods of a set share its recipe SET/small_data (windows, augmentation, optimiser, epochs, width); UTKinect's was
+chosen by cross-validation with ActionFormer on the training split, the others follow it. What a method needs beyond it
+stands in `compare_methods.METHODS`, and is printed. `tal` has recipes of its own.
 """
 
 import argparse

@@ -5,8 +5,9 @@ they get wrong. They have the same points, on the same pyramid, so they are aver
 every point and class the mean of their probabilities, and of the segments that they propose there. This is a deep
 ensemble (Lakshminarayanan et al. 2017) whose members differ in kind, not in initial weights alone.
 
-The members learn side by side from the same windows, each with its own losses, as they would alone. Unlike the
-originals they are not padded to a common length: what a member says of a window depends on nothing but the window.
+The members learn side by side from the same windows, each with its own losses; only the norm to which gradients are
+clipped is that of all together. Unlike the originals, windows are not padded to the longest of training when they are
+localized: each is padded as far as it would be alone.
 """
 
 from __future__ import annotations
