@@ -4,7 +4,8 @@ Every random choice is a function of (seed, epoch, window): neither the number o
 changes what an epoch holds.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from functools import cached_property, partial
 from typing import Any, cast
 
@@ -169,23 +170,22 @@ class LocalizerData(LightningDataModule):
             loop: Any = self.trainer.fit_loop
             done = loop.epoch_loop.batch_progress.current.ready  # all of them at an epoch's end
             order.resume(loop.epoch_progress.current.processed, done % self.steps_per_epoch(processes))
-        return self._loader(self.windows, order, optim.batch_size, train=True)
+        return self._loader(self.windows, train=True, sampler=order, batch_size=optim.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """This process's share of the validation videos, one at a time; queries in batches, their videos are short."""
         rank, processes = _place()
         videos = WholeVideos(self.data.validation, self.inputs)
-        at_once = self.recipe.optim.batch_size if isinstance(self.data.validation, QuerySamples) else 1
-        return self._loader(videos, range(rank, len(videos), processes), at_once, train=False)
+        own = range(rank, len(videos), processes)
+        asks = isinstance(self.data.validation, QuerySamples)
+        batches = _of_one_size(videos, own, self.recipe.optim.batch_size) if asks else [[index] for index in own]
+        return self._loader(videos, train=False, batch_sampler=batches)
 
-    def _loader(
-        self, samples: Dataset[Sample], order: EpochOrder | range, batch_size: int, *, train: bool
-    ) -> DataLoader[Batch]:
+    def _loader(self, samples: Dataset[Sample], *, train: bool, **order: Any) -> DataLoader[Batch]:
         workers = self.recipe.trainer.workers
         loader = DataLoader(
             samples,
-            sampler=cast("Sampler[int]", order),
-            batch_size=batch_size,
+            **order,
             collate_fn=partial(collate, inputs=self.inputs, train=train),
             num_workers=workers,
             generator=torch.Generator(),  # of its own: loading draws nothing from the stream that dropout draws from
@@ -200,3 +200,13 @@ def _place() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
+
+
+def _of_one_size(queries: WholeVideos, rows: Iterable[int], at_once: int) -> list[list[int]]:
+    """Rows in batches of as many snippets and as many tokens: what DenoiseLoc says depends on the padding of both."""
+    sizes = defaultdict(list)
+    for row in rows:
+        sample = queries[row]
+        tokens = 0 if sample.text is None else min(len(sample.text), queries.inputs.text_tokens)
+        sizes[min(sample.grid.count, queries.inputs.train_snippets), tokens].append(row)
+    return [alike[first : first + at_once] for alike in sizes.values() for first in range(0, len(alike), at_once)]

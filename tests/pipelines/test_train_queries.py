@@ -19,6 +19,7 @@ from tal.features.text import write_tokens
 from tal.methods.batching import collate
 from tal.package import load_model
 from tal.pipelines.train import kept_weights, train
+from tal.pipelines.train_data import LocalizerData
 from tal.pipelines.train_derive import derive
 from tal.pipelines.train_queries import QueryDraws, QuerySamples, dropped_tokens, saliency_pairs, until
 from tal.pipelines.train_recipe import build_recipe
@@ -194,6 +195,19 @@ def test_long_videos_are_read_as_far_as_the_model_does(folder):
     losses = model.loss(model(batch), batch)
     assert torch.isfinite(losses["loss"])
     assert all((each.end_s <= 24).all() for each in model.eval().predict(batch))
+
+
+def test_validation_batches_are_of_one_size(opened):
+    from tal.methods.moment_detr import MomentDetr
+
+    recipe, data, derived = opened
+    model = MomentDetr(derived.config)
+    batches = list(LocalizerData(data, recipe, model.inputs, None).val_dataloader())
+    assert sorted(name for batch in batches for name in batch.names) == sorted(
+        each.query.qid for each in data.validation
+    )
+    assert all(batch.mask.all() and batch.text_mask.all() for batch in batches)
+    assert 1 < max(len(batch.names) for batch in batches) <= recipe.optim.batch_size
 
 
 def test_what_is_not_read_is_not_salient():
