@@ -184,5 +184,6 @@ def test_answers_do_not_depend_on_what_else_is_asked(name):
     assert [each.query for each in together] == queries
     for query, found in zip(queries, together, strict=True):
         (alone,) = localizer.answer("v", [query])
-        for column in ("start_s", "end_s", "score", "saliency"):
-            np.testing.assert_allclose(getattr(found, column), getattr(alone, column), atol=1e-5)
+        for column in ("start_s", "end_s", "score"):  # with four decimals, of which rounding may move the last
+            np.testing.assert_allclose(getattr(found, column), getattr(alone, column), rtol=1e-5, atol=1.01e-4)
+        np.testing.assert_allclose(found.saliency, alone.saliency, atol=1e-5)
