@@ -90,9 +90,11 @@ def make_playground(places: Places) -> None:
 
 def run_cell(cell: Cell, places: Places) -> dict[str, Any]:
     """Train, detect, score; all times are processor time, which other work on the machine disturbs least."""
+    from compare_metrics import metrics_of
+
     from tal.pipelines.train import fit
     from tal.pipelines.train_derive import derive
-    from tal.pipelines.train_finish import Scorer, detect
+    from tal.pipelines.train_finish import detect
     from tal.pipelines.train_recipe import build_recipe, recipe_values
     from tal.pipelines.train_samples import open_data
 
@@ -109,7 +111,7 @@ def run_cell(cell: Cell, places: Places) -> dict[str, Any]:
     trained_s = time.process_time()
     detections = detect(trained.method, data.validation)
     done_s = time.process_time()
-    metrics = Scorer.of(recipe, data)(detections)
+    metrics = metrics_of(detections, recipe, data)
     return {
         "method": cell.method,
         "set": cell.set,

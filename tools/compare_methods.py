@@ -77,6 +77,45 @@ _HEARING = {"audio": "sound", "gate_bias": 2.0, "audio_dropout": 0.0}
 
 _SPANS = {"window_overlap": 0.5, "heads": 4, "hidden": 256, "encoder_layers": 2, "decoder_layers": 3}
 
+_MAPS = {  # OpenTAD's settings, with narrower maps
+    **{
+        "layout": "duration_start",
+        "sampled_to": "last",
+        "initial": "xavier",
+        "anchors": "cells",
+        "whole_anchors": True,
+    },
+    **{"zero_cells": True, "epsilon": 0.0, "peaks": True, "score": "map"},
+    **{"reduced_width": 64, "sampled_width": 128, "map_width": 32},
+    "nms": {
+        "sigma": 0.3,
+        "min_score": 1e-4,
+        "max_segments": 200,
+        "per_class": False,
+        "voting_tiou": 0.95,
+        "voting_weight": "score",
+    },
+}
+
+_SLIDING: Mapping[str, Mapping[str, Any]] = {
+    "model": {"windows": "slide", "origin": "centers", "window_nms": True},
+    "windows": {"choice": "all", "crop_ratio": None, "trunc": 0.9},
+    "optim": {"batch_size": 4},
+}
+
+_PROPOSALS: Mapping[str, Any] = {
+    "changes": {"model": _MAPS},
+    "changes_on": {
+        "utkinect": {"model": {"train_snippets": 256, "durations": 64}, "trainer": {"max_epochs": 100}},
+        "repcount_pose": {
+            **_SLIDING,
+            "model": {**_SLIDING["model"], "train_snippets": 256, "durations": 128},
+            "trainer": {"max_epochs": 5},
+        },
+        "playground": {**_SLIDING, "model": {**_SLIDING["model"], "durations": 48}},
+    },
+}
+
 METHODS: Mapping[str, Compared] = {
     "actionformer": Compared(about="the host: transformer blocks"),
     "temporalmaxer": Compared(about="max pooling in the blocks' place; its own assigner"),
@@ -108,6 +147,12 @@ METHODS: Mapping[str, Compared] = {
         },
         about="spans from noise, all windows of a fixed length, a fifth of the learning rate, three times the epochs",
     ),
+    "bmn": Compared(
+        **_PROPOSALS,
+        about="a map of all segments of a window, without classes; UTKinect's recordings interpolated to 256 snippets, "
+        "elsewhere all windows of a fixed length; OpenTAD's settings, narrower maps",
+    ),
+    "csa_bmn": Compared(**_PROPOSALS, about="the same, its features weighed by class semantics"),
     "tal": Compared(recipe="tal", about="ours, with recipes of its own"),
 }
 

@@ -6,49 +6,57 @@ from statistics import mean, stdev
 from typing import Any
 
 from compare_methods import METHODS, SETS, NotApplicable
+from compare_metrics import PROPOSALS
 
 Results = Sequence[Mapping[str, Any]]
+Found = dict[tuple[str, str], dict[int, Mapping[str, Any]]]
 
 
 def table(results: Results, *, methods: Sequence[str], sets: Sequence[str], seeds: Sequence[int]) -> str:
-    """All of it: the methods over all sets, then each set."""
-    found: dict[tuple[str, str], dict[int, Mapping[str, Any]]] = defaultdict(dict)
+    """All of it: the methods over all sets, by class and as proposals, then each set."""
+    found: Found = defaultdict(dict)
     for result in results:
         found[result["method"], result["set"]][result["seed"]] = result
-    lines = [*_overall(found, methods, sets)] if len(sets) > 1 else []
+    lines = []
+    if len(sets) > 1:
+        lines = [*_overall(found, methods, sets, "mAP"), "", *_overall(found, methods, sets, "AUC")]
     for name in sets:
         lines += ["", f"### {SETS[name].about}", "", *_of_set(found, methods, name, seeds)]
     return "\n".join(lines).strip()
 
 
-def _overall(found: Mapping[tuple[str, str], Any], methods: Sequence[str], sets: Sequence[str]) -> Iterator[str]:
-    """Per method its mAP on every set, and the mean over the sets, of the seeds that are done on all of them."""
-    yield f"| method | {' | '.join(sets)} | mean of the sets |"
+def _overall(found: Found, methods: Sequence[str], sets: Sequence[str], metric: str) -> Iterator[str]:
+    """Per method a metric on every set, and its mean over the sets, of the seeds that have it on all of them."""
+    yield f"| {metric} | {' | '.join(sets)} | mean of the sets |"
     yield "|---" * (len(sets) + 2) + "|"
     for method in methods:
-        columns = [_score(_maps(found, method, name)) or _why_not(method, name) for name in sets]
-        common = set.intersection(*(set(found[method, name]) for name in sets))
-        over = [mean(found[method, name][seed]["metrics"]["mAP"] for name in sets) for seed in sorted(common)]
-        yield f"| `{method}` | {' | '.join(columns)} | {_score(over) or '-'} |"
+        values = [_values(found[method, name], metric) for name in sets]
+        if not any(values) and any(found[method, name] for name in sets):
+            continue
+        columns = [_mean(of_set) or _why_not(method, name) for of_set, name in zip(values, sets, strict=True)]
+        common = set.intersection(*map(set, values))
+        over = {seed: mean(of_set[seed] for of_set in values) for seed in common}
+        yield f"| `{method}` | {' | '.join(columns)} | {_mean(over) or '-'} |"
 
 
-def _of_set(
-    found: Mapping[tuple[str, str], Any], methods: Sequence[str], name: str, seeds: Sequence[int]
-) -> Iterator[str]:
+def _of_set(found: Found, methods: Sequence[str], name: str, seeds: Sequence[int]) -> Iterator[str]:
     yield (
-        "| method | mAP, mean (deviation) | per seed | parameters | training, s | inference, s per hour of video | "
-        "memory, MiB |"
+        "| method | mAP, mean (deviation) | per seed | AR@10, AR@100, AUC | parameters | training, s | "
+        "inference, s per hour of video | memory, MiB |"
     )
-    yield "|---" * 7 + "|"
+    yield "|---" * 8 + "|"
     for method in methods:
         cells = found[method, name]
         if not cells:
-            yield f"| `{method}` | {_why_not(method, name)} | | | | | |"
+            yield f"| `{method}` | {_why_not(method, name)} | | | | | | |"
             continue
         done = [cells[seed] for seed in seeds if seed in cells]
+        by_class = _values(cells, "mAP")
+        proposals = [list(_values(cells, metric).values()) for metric in PROPOSALS]
         columns = (
-            _score(_maps(found, method, name)),
-            ", ".join(f"{each['metrics']['mAP']:.3f}" for each in done),
+            _mean(by_class) or "no classes",
+            ", ".join(f"{by_class[seed]:.3f}" for seed in seeds if seed in by_class),
+            ", ".join(f"{mean(values):.3f}" for values in proposals if values),
             f"{mean(each['parameters'] for each in done):,.0f}",
             f"{mean(each['train_s'] for each in done):.0f}",
             f"{mean(each['infer_s'] / each['video_s'] * 3600 for each in done):.1f}",
@@ -62,16 +70,17 @@ def _grown(cell: Mapping[str, Any]) -> float:
     return float(cell["peak_mib"] - cell["loaded_mib"])
 
 
-def _maps(found: Mapping[tuple[str, str], Any], method: str, name: str) -> list[float]:
-    return [cell["metrics"]["mAP"] for cell in found[method, name].values()]
+def _values(cells: Mapping[int, Mapping[str, Any]], metric: str) -> dict[int, float]:
+    """A metric by seed, of the cells that have it: methods without classes have no mAP."""
+    return {seed: cell["metrics"][metric] for seed, cell in cells.items() if metric in cell["metrics"]}
 
 
-def _score(values: Sequence[float]) -> str:
-    """Mean and deviation, with the number of seeds."""
+def _mean(values: Mapping[int, float]) -> str:
+    """Mean and deviation over the seeds, with their number."""
     if not values:
         return ""
-    spread = f" ({stdev(values):.3f})" if len(values) > 1 else ""
-    return f"{mean(values):.3f}{spread}, {len(values)} {'seed' if len(values) == 1 else 'seeds'}"
+    spread = f" ({stdev(values.values()):.3f})" if len(values) > 1 else ""
+    return f"{mean(values.values()):.3f}{spread}, {len(values)} {'seed' if len(values) == 1 else 'seeds'}"
 
 
 def _why_not(method: str, name: str) -> str:
