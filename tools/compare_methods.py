@@ -78,15 +78,18 @@ _HEARING = {"audio": "sound", "gate_bias": 2.0, "audio_dropout": 0.0}
 _SPANS = {"window_overlap": 0.5, "heads": 4, "hidden": 256, "encoder_layers": 2, "decoder_layers": 3}
 
 _MAPS = {  # OpenTAD's settings, with narrower maps
-    **{
-        "layout": "duration_start",
-        "sampled_to": "last",
-        "initial": "xavier",
-        "anchors": "cells",
-        "whole_anchors": True,
-    },
-    **{"zero_cells": True, "epsilon": 0.0, "peaks": True, "score": "map"},
-    **{"reduced_width": 64, "sampled_width": 128, "map_width": 32},
+    "layout": "duration_start",
+    "sampled_to": "last",
+    "initial": "xavier",
+    "anchors": "cells",
+    "whole_anchors": True,
+    "zero_cells": True,
+    "epsilon": 0.0,
+    "peaks": True,
+    "score": "map",
+    "reduced_width": 64,
+    "sampled_width": 128,
+    "map_width": 32,
     "nms": {
         "sigma": 0.3,
         "min_score": 1e-4,
@@ -110,6 +113,7 @@ _PROPOSALS: Mapping[str, Any] = {
         "repcount_pose": {
             **_SLIDING,
             "model": {**_SLIDING["model"], "train_snippets": 256, "durations": 128},
+            "optim": {**_SLIDING["optim"], "warmup_epochs": 1},
             "trainer": {"max_epochs": 5},
         },
         "playground": {**_SLIDING, "model": {**_SLIDING["model"], "durations": 48}},

@@ -15,9 +15,12 @@ import compare
 import compare_methods
 from compare import Cell, Places, cells_of, finished, run_all, run_cell, settings_of
 from compare_methods import METHODS, SETS, Compared, NotApplicable, recipe_values_of
+from compare_metrics import metrics_of
 from compare_table import table
 
 from tal.pipelines.train_recipe import build_recipe, recipe_values
+from tal.pipelines.train_samples import open_data
+from tal.segments import Segments
 
 SMALL = {
     "model": {"width": 16, "heads": 2, "window": 5, "branch_layers": 2, "train_snippets": 96},
@@ -86,6 +89,7 @@ def test_a_cell_holds_what_the_table_needs_and_is_redone_only_with_other_setting
     assert finished(cell, places) is None
     result = run_cell(cell, places)
     assert 0 <= result["metrics"]["mAP"] <= 1
+    assert 0 <= result["metrics"]["AUC"] <= 1
     assert result["parameters"] > 1000
     assert result["train_s"] > 0
     assert result["infer_s"] > 0
@@ -102,6 +106,39 @@ def test_a_cell_holds_what_the_table_needs_and_is_redone_only_with_other_setting
     wider = {**SMALL, "model": {**SMALL["model"], "width": 32}}
     monkeypatch.setattr(compare_methods, "METHODS", {**METHODS, "actionformer": Compared(about="", changes=wider)})
     assert finished(cell, places) is None
+
+
+def test_what_has_no_classes_is_measured_by_its_proposals(places, monkeypatch):
+    narrow = {
+        "width": 16,
+        "train_snippets": 32,
+        "durations": 16,
+        "reduced_width": 8,
+        "sampled_width": 8,
+        "map_width": 8,
+    }
+    changes = {**SMALL, "model": {"windows": "slide", "origin": "centers", **narrow}, "windows": {"choice": "all"}}
+    changes["windows"] |= {"crop_ratio": None, "trunc": 0.9}
+    monkeypatch.setattr(compare_methods, "METHODS", {**METHODS, "bmn": Compared(about="", changes=changes)})
+    result = run_cell(Cell(method="bmn", set="utkinect", seed=0), places)
+    assert set(result["metrics"]) == {"AR@10", "AR@100", "AUC"}
+    assert result["metrics"]["AR@100"] > 0
+
+
+def test_one_segment_under_two_classes_is_one_proposal(places):
+    recipe = build_recipe(recipe_values_of("actionformer", "utkinect", places.annotations, places.features))
+    data = open_data(recipe.data)
+    (video,) = (each.video for each in data.validation.records)
+    truth = data.annotations.videos[video].instances
+    twice = Segments(
+        start_s=np.tile(truth.start_s, 10),
+        end_s=np.tile(truth.end_s, 10),
+        score=np.repeat([0.9, 0.5], [10, 10]),
+        label=np.tile([0, 1], 10),
+        classes=data.classes,
+    )
+    assert metrics_of({video: twice}, recipe, data)["AR@10"] == 1.0
+    assert metrics_of({video: twice[:0]}, recipe, data)["AUC"] == 0.0
 
 
 def test_cells_that_are_there_are_kept_and_those_that_fail_are_counted(places, monkeypatch):
@@ -137,12 +174,12 @@ def test_seeds_come_first_so_that_a_stopped_run_has_compared_all(places):
 
 
 def test_the_table_counts_seeds_and_says_what_is_missing():
-    def cell(name, seed, score):
+    def cell(method, name, seed, **metrics):
         return {
-            "method": "actionformer",
+            "method": method,
             "set": name,
             "seed": seed,
-            "metrics": {"mAP": score},
+            "metrics": metrics,
             "parameters": 12345,
             "train_s": 10.0,
             "infer_s": 2.0,
@@ -151,9 +188,21 @@ def test_the_table_counts_seeds_and_says_what_is_missing():
             "loaded_mib": 500.0,
         }
 
-    results = [cell("utkinect", 0, 0.5), cell("utkinect", 1, 0.7), cell("playground", 0, 0.1)]
-    text = table(results, methods=["actionformer", "tal"], sets=["utkinect", "playground"], seeds=[0, 1])
-    first = text.splitlines()[2]
-    assert first == "| `actionformer` | 0.600 (0.141), 2 seeds | 0.100, 1 seed | 0.300, 1 seed |"
-    assert "| `tal` | not run | not run | - |" in text
-    assert "| `actionformer` | 0.600 (0.141), 2 seeds | 0.500, 0.700 | 12,345 | 10 | 4.0 | 700 (200) |" in text
+    proposals = {"AR@10": 0.2, "AR@100": 0.4, "AUC": 0.3}
+    results = [
+        cell("actionformer", "utkinect", 0, mAP=0.5, **proposals),
+        cell("actionformer", "utkinect", 1, mAP=0.7),
+        cell("actionformer", "playground", 0, mAP=0.1, **proposals),
+        cell("bmn", "utkinect", 0, **proposals),
+    ]
+    text = table(results, methods=["actionformer", "bmn", "tal"], sets=["utkinect", "playground"], seeds=[0, 1])
+    by_class, as_proposals, utkinect, playground = text.split("\n\n")[:2] + text.split("\n\n")[3::2]
+    assert "| `actionformer` | 0.600 (0.141), 2 seeds | 0.100, 1 seed | 0.300, 1 seed |" in by_class
+    assert "bmn" not in by_class
+    assert "| `tal` | not run | not run | - |" in by_class
+    assert "| `actionformer` | 0.300, 1 seed | 0.300, 1 seed | 0.300, 1 seed |" in as_proposals
+    assert "| `bmn` | 0.300, 1 seed | not run | - |" in as_proposals
+    scores = "0.600 (0.141), 2 seeds | 0.500, 0.700 | 0.200, 0.400, 0.300"
+    assert f"| `actionformer` | {scores} | 12,345 | 10 | 4.0 | 700 (200) |" in utkinect
+    assert "| `bmn` | no classes |  | 0.200, 0.400, 0.300 | 12,345 |" in utkinect
+    assert "| `bmn` | not run |" in playground
