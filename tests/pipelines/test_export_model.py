@@ -13,6 +13,7 @@ from tal.cli import main
 from tal.features.foreign import layout_spec
 from tal.features.layout import Layout
 from tal.methods.base import Batch
+from tal.methods.windows import WHOLE_SNIPPETS
 from tal.package import load_model, save_package
 from tal.pipelines.export_graph import (
     check_counts,
@@ -108,6 +109,7 @@ def test_a_package_becomes_an_onnx_file(package, tmp_path, capsys):
         {"name": "mask", "shape": ["videos", 1, "snippets"], "type": "bool"},
         {"name": f"streams.{STREAM}", "shape": ["videos", WIDTH, "snippets"], "type": "float32"},
     ]
+    assert facts["snippets"]["padded_to"][-1] == [WHOLE_SNIPPETS, WHOLE_SNIPPETS]  # the longest that is read at once
     assert [each["name"] for each in facts["outputs"]][:2] == ["logits.0", "logits.1"]
 
     import onnx

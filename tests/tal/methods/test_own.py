@@ -28,12 +28,12 @@ SMALL = TalConfig(
 
 
 def _model(**changes):
-    torch.manual_seed(1)
+    torch.manual_seed(0)
     return TalLocalizer(replace(SMALL, **changes))
 
 
 def test_overfits_a_handful_of_clips():
-    learns(_model(), clips(2), steps=80, lr=2e-3)
+    learns(_model(), clips(2), steps=160, lr=2e-3)
 
 
 def test_gradients_reach_every_member_that_alone_gets_the_same():
@@ -57,7 +57,7 @@ def test_gradients_reach_every_member_that_alone_gets_the_same():
 
 def test_one_member_is_its_kind():
     model, batch = _model(members=("actionformer",)).eval(), clips(2)
-    torch.manual_seed(1)
+    torch.manual_seed(0)
     plain = ActionFormer(SMALL.of("actionformer")).eval()
     for ours, theirs in zip(model.predict(batch), plain.predict(batch), strict=True):
         np.testing.assert_allclose(ours.score, theirs.score, rtol=1e-5)
