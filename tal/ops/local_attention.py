@@ -66,7 +66,8 @@ def _whole(
     bias = lowered.masked_fill((relative < 0) | (relative >= window), _OUTSIDE)  # (B, 1, T, T)
     if position_bias is not None:
         bias = bias + position_bias.to(query.dtype)[:, relative.clamp(0, window - 1)]
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    found = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    return found.contiguous()  # its order in memory changes when the graph is decomposed; views after it must not care
 
 
 def _bias(mask: Tensor, count: int, half: int, tail: int, position_bias: Tensor | None, dtype: torch.dtype) -> Tensor:

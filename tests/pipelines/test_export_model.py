@@ -40,7 +40,6 @@ def _package(name):
     return SimpleNamespace(method=name, model=method, classes=method.classes, thresholds={}, features={})
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("name", METHODS)
 def test_every_network_is_exported(name, tmp_path):
     package = _package(name)
