@@ -43,6 +43,7 @@ def localize(
     video_scores: Path | None = None,
     queries: Path | None = None,
     text: Path | None = None,
+    whole: bool = False,
     embed_mb: float = 8.0,
     no_report: bool = False,
 ) -> int:
@@ -73,6 +74,9 @@ def localize(
             annotations with sentences.
         text: Folder of the queries' token features, as tal extract --text writes it; without it they are made from the
             sentences.
+        whole: Take every video whole, whatever its length, with the method's limit on the number of detections for
+            each, as validation and the original implementations do: for scoring. Memory grows with the length;
+            without, videos of more than 4096 snippets are taken in parts.
         embed_mb: The page holds the videos themselves if together they have at most this many megabytes.
         no_report: Write no page.
     """
@@ -89,7 +93,7 @@ def localize(
         answering = _query_localizer(model, features, str(choose_device(device)), weights, text)
         _make(out)
         return localize_queries(answering, queries, paths, out, subset=subset, embed_mb=embed_mb, no_report=no_report)
-    localizer = _localizer(model, features, str(choose_device(device)), weights, video_scores)
+    localizer = _localizer(model, features, str(choose_device(device)), weights, video_scores, whole=whole)
     wanted = dict(paths) if paths else dict.fromkeys(_ids_of(localizer, truth, subset))
     localizer.check_scored(wanted)
     _make(out)
@@ -123,7 +127,13 @@ def localize(
 
 
 def _localizer(
-    model: Path, features: Sequence[str] | None, device: str, weights: Sequence[str] | None, video_scores: Path | None
+    model: Path,
+    features: Sequence[str] | None,
+    device: str,
+    weights: Sequence[str] | None,
+    video_scores: Path | None,
+    *,
+    whole: bool,
 ) -> Localizer:
     from tal.localization import Localizer
     from tal.methods.video_scores import read_video_scores
@@ -139,7 +149,7 @@ def _localizer(
     scores = None if video_scores is None else read_video_scores(video_scores, package.classes)
     sources = _sources(features, package) if features else None
     files = _by_stream("--weights", "FILE", weights, package) if weights else {}
-    return Localizer(package, sources=sources, weights=files, video_scores=scores)
+    return Localizer(package, sources=sources, weights=files, video_scores=scores, whole=whole)
 
 
 def _query_localizer(

@@ -46,6 +46,7 @@ def localize(
     threshold: float | None = None,
     device: str | None = None,
     video_scores: Path | str | Mapping[str, Tensor] | None = None,
+    whole: bool = False,
 ) -> Segments:
     """What happens when in a video.
 
@@ -59,6 +60,7 @@ def localize(
         video_scores: Class scores of the whole video, from an external classifier: a json file, {video: {class:
             score}}, or video -> (K,) in the order of the package's classes. A class-agnostic model needs them to name
             what it finds.
+        whole: Take the video whole whatever its length, as validation does; see `Localizer`.
 
     Returns:
         Detections by falling score, seconds of video time.
@@ -78,7 +80,7 @@ def localize(
     if isinstance(video_scores, Path | str):
         video_scores = read_video_scores(Path(video_scores), package.classes)
     sources = None if features is None else open_sources(features, package)
-    localizer = Localizer(package, sources=sources, video_scores=video_scores)
+    localizer = Localizer(package, sources=sources, video_scores=video_scores, whole=whole)
     if features is None:
         found = localizer.detect(Path(video).stem, Path(video))
     else:
@@ -137,6 +139,8 @@ class Localizer:
             video in its folder, the sound of a video, or the backbone that made it; what is left out so is logged.
         weights: Stream -> local file of its backbone's weights, for features that were made with one.
         video_scores: Video -> (K,) class scores from an external classifier, which name the detections.
+        whole: Videos are taken whole whatever their length, with the method's limit on the number of detections for
+            each, as validation does; False: long ones in parts, whose memory does not grow.
 
     Raises:
         FeatureError: features, or a backbone, other than those that the model was trained on; both specs are shown.
@@ -150,8 +154,10 @@ class Localizer:
         sources: Sources | None = None,
         weights: Mapping[str, Path] | None = None,
         video_scores: Mapping[str, Tensor] | None = None,
+        whole: bool = False,
     ) -> None:
         self.package, self.sources, self._video_scores = package, dict(sources or {}), video_scores
+        self._whole = whole
         self._device = str(next(package.model.parameters()).device)
         self._backbones: dict[str, Backbone | AudioBackbone] = {}
         self._having = {
@@ -221,7 +227,7 @@ class Localizer:
         scores = None if self._video_scores is None else self._video_scores[video]
         stream = self.stream(video, path, duration_s=duration_s, fps=fps, progress=progress)
         batch_windows = 1 if self._device == "cpu" else _GPU_WINDOWS
-        found = detect(self.package.model, stream, batch_windows=batch_windows, video_scores=scores)
+        found = detect(self.package.model, stream, batch_windows=batch_windows, video_scores=scores, whole=self._whole)
         return found[found.length_s > 0]
 
     def stream(

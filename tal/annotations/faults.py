@@ -23,7 +23,7 @@ KINDS = {
     "unknown_label": "the label is missing or not in the class list",
     "negative": "starts before the video does",
     "reversed": "ends before it starts",
-    "empty": "ends where it starts",
+    "empty": "shorter than 1e-3 s",
     "past_end": "ends after the video does",
     "duplicated": "same class and both ends within 1e-3 s of an earlier instance",
 }
@@ -172,7 +172,7 @@ def _masks(rows: Segments, duration_s: float | None, tolerance_s: float) -> dict
             "unknown_label": rows.label < 0,
             "negative": rows.start_s < 0,
             "reversed": rows.end_s < rows.start_s,
-            "empty": rows.end_s == rows.start_s,
+            "empty": (rows.length_s == 0) | ((rows.length_s > 0) & (rows.length_s < tolerance_s)),
             "past_end": rows.end_s > (np.inf if duration_s is None else duration_s),
             "duplicated": _duplicated(rows, tolerance_s),
         }

@@ -41,6 +41,9 @@ class AslConfig(ActionFormerConfig):
         instance_sensitivity: Weight by evaluators of each point as well.
         evaluator_width: Hidden channels of an evaluator.
         evaluator_weight: Of the evaluators' loss.
+        evaluator_points: Points that it is taken at: all "inside" an instance, the shortest where there are several
+            (the paper's frames of the instance), or the "positives" of the other losses alone. Ours: which points of
+            the pyramid stand for a frame.
         detach_evaluators: Evaluators do not move the features that they read.
         normalize_weights: Divide weights by their mean over the positives, of this process where several train, so that
             none can make the loss small by making all of them small. Ours.
@@ -57,6 +60,7 @@ class AslConfig(ActionFormerConfig):
     instance_sensitivity: bool = True
     evaluator_width: int = 512
     evaluator_weight: float = 1.0
+    evaluator_points: Literal["inside", "positives"] = "inside"
     detach_evaluators: bool = False
     normalize_weights: bool = False
     clamp_gaussians: bool = False
@@ -75,6 +79,8 @@ class AslConfig(ActionFormerConfig):
         require(0 < self.contrast_share <= 1, f"contrast_share of {self.contrast_share}", "a share in (0, 1]")
         forms = ("sum", "mean_times_class")
         require(self.sensitivity_form in forms, f"sensitivity_form {self.sensitivity_form!r}", " or ".join(forms))
+        kinds = ("inside", "positives")
+        require(self.evaluator_points in kinds, f"evaluator_points {self.evaluator_points!r}", " or ".join(kinds))
         levels = ("finest", "all")
         require(self.contrast_levels in levels, f"contrast_levels {self.contrast_levels!r}", " or ".join(levels))
         weighs = self.class_sensitivity or self.instance_sensitivity
@@ -127,7 +133,7 @@ class Asl(ActionFormer):
         losses["weight_regression"] = (ending.sum() / count).detach()
         further = []
         if quality is not None:
-            further.append(("evaluators", c.evaluator_weight, self._evaluators_loss(found, answered[2], quality)))
+            further.append(("evaluators", c.evaluator_weight, self._evaluators_loss(found, outputs, batch, quality)))
         if c.contrast_weight:
             further.append(("contrast", c.contrast_weight, self._contrast(outputs, batch, quality)))
         if c.label_weight:
@@ -203,16 +209,41 @@ class Asl(ActionFormer):
         naming, ending = zip(*parts, strict=True)
         return sum(naming[1:], naming[0]), sum(ending[1:], ending[0])
 
-    def _evaluators_loss(self, found: Matched, label: Tensor, quality: tuple[Tensor, Tensor]) -> Tensor:
-        """Squared errors of the evaluators at the positives.
+    def _evaluators_loss(
+        self, found: Matched, outputs: PyramidOutputs, batch: Batch, quality: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """Squared errors of the evaluators, their mean over the points that the configuration says.
 
         They foresee the probability of the instance's class and the tIoU of the decoded segment, neither of which gets
-        a gradient. The mean is over the positives; the paper says "frames of the instance".
+        a gradient.
         """
-        probability = found.logits[found.positive].detach().float().sigmoid().gather(1, label[:, None])[:, 0]
-        tiou = distance_tiou(found.offsets[found.positive].detach(), found.distances[found.positive])
-        errors = (quality[0][found.positive] - probability) ** 2 + (quality[1][found.positive] - tiou) ** 2
-        return errors.sum() / mean_over_processes(found.positive.sum()).clamp(min=1 / process_count())
+        if self.config.evaluator_points == "positives":
+            asked, distances, label = found.positive, found.distances[found.positive], self._answered(found, batch)[2]
+        else:
+            asked, distances, label = self._inside(found, outputs, batch)
+        probability = found.logits[asked].detach().float().sigmoid().gather(1, label[:, None])[:, 0]
+        tiou = distance_tiou(found.offsets[asked].detach(), distances)
+        errors = (quality[0][asked] - probability) ** 2 + (quality[1][asked] - tiou) ** 2
+        return errors.sum() / mean_over_processes(asked.sum()).clamp(min=1 / process_count())
+
+    def _inside(self, found: Matched, outputs: PyramidOutputs, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Which points lie in an instance, (B, P); of these M: (M, 2) distances to its ends in strides, (M,) its label."""
+        points = self.points(outputs)
+        asked = torch.zeros_like(found.valid)
+        distances, labels = [found.distances.new_zeros(0, 2)], [found.instance_idx.new_zeros(0)]
+        for row, (start, end, label) in enumerate(self.instances(batch)):
+            if not len(label):
+                continue
+            left, right = points.position_idx - start[:, None], end[:, None] - points.position_idx  # (G, P)
+            around = (torch.minimum(left, right) > 0) & found.valid[row]
+            asked[row] = around.any(0)
+            length = (end - start)[:, None].expand_as(left).masked_fill(~around, torch.inf)
+            shortest = length[:, asked[row]].argmin(0)  # (M,)
+            ends = torch.stack([left, right], dim=-1)[:, asked[row]]  # (G, M, 2)
+            stride = points.stride[asked[row]][:, None]
+            distances.append(ends[shortest, torch.arange(len(shortest), device=ends.device)] / stride)
+            labels.append(label[shortest])
+        return asked, torch.cat(distances), torch.cat(labels)
 
     def _contrast(self, outputs: PyramidOutputs, batch: Batch, quality: tuple[Tensor, Tensor] | None) -> Tensor:
         """The contrastive loss over the batch's instances; 0 where there is only one.

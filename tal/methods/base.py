@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -92,18 +92,24 @@ class Batch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch with its tensors on `device`."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
-        def moved(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=non_blocking)
+    def pin_memory(self) -> Batch:
+        """The batch with its tensors in pinned memory, from where a GPU takes them beside its work; for DataLoader."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, do: Callable[[Tensor], Tensor]) -> Batch:
+        def done(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else do(tensor)
 
         return replace(
             self,
-            streams={name: x.to(device, non_blocking=non_blocking) for name, x in self.streams.items()},
-            mask=self.mask.to(device, non_blocking=non_blocking),
-            video_scores=moved(self.video_scores),
-            text=moved(self.text),
-            text_mask=moved(self.text_mask),
-            saliency_pairs=moved(self.saliency_pairs),
+            streams={name: do(x) for name, x in self.streams.items()},
+            mask=do(self.mask),
+            video_scores=done(self.video_scores),
+            text=done(self.text),
+            text_mask=done(self.text_mask),
+            saliency_pairs=done(self.saliency_pairs),
         )
 
 

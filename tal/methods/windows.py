@@ -14,6 +14,8 @@ The rule, and suppression share by share, are ours: the originals infer over the
 A method that reads windows of a fixed length (`Inputs.window_snippets`) gets those instead, overlapping as it says, of
 any video. All their candidates count, and are suppressed together over up to `TOGETHER_SNIPPETS`; beyond that, as
 above, in shares of that length, each with its neighbours.
+
+Scoring follows the originals: `predict_whole`, and `detect` if it is told so, take every video whole.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -180,7 +182,12 @@ def merge(method: Method, shares: Iterable[Segments], video_scores: Tensor | Non
 
 
 def detect(
-    method: Method, stream: FeatureStream, *, batch_windows: int = 1, video_scores: Tensor | None = None
+    method: Method,
+    stream: FeatureStream,
+    *,
+    batch_windows: int = 1,
+    video_scores: Tensor | None = None,
+    whole: bool = False,
 ) -> Segments:
     """A video's detections, by falling score.
 
@@ -189,12 +196,16 @@ def detect(
         stream: The video.
         batch_windows: As many windows of one padded length go through the network at once.
         video_scores: (K,) of the video, from an external classifier.
+        whole: The video is one window and one share whatever its length, as in validation: all of it is held at once,
+            and the method's limit on the number of detections holds for all of it.
 
     Raises:
         FeatureError: no features at all.
     """
-    shares = own_candidates(method, windows_of(stream, method.inputs), batch_windows=batch_windows)
-    return merge(method, _together(shares, method.inputs), video_scores)
+    windows = windows_of(stream, method.inputs, whole=_ENDLESS if whole else WHOLE_SNIPPETS)
+    shares = own_candidates(method, windows, batch_windows=batch_windows)
+    together = [Segments.concat(list(shares))] if whole else _together(shares, method.inputs)
+    return merge(method, together, video_scores)
 
 
 @torch.no_grad()
@@ -217,7 +228,7 @@ def predict_whole(method: Method, batch: Batch, *, batch_windows: int = 8) -> li
         windows = (Window(sample=sliding_window(sample, first, method.inputs), own_s=_EVERYTHING) for first in starts)
         shares = own_candidates(method, windows, batch_windows=batch_windows)
         scores = None if batch.video_scores is None else batch.video_scores[row]
-        found.append(merge(method, _together(shares, method.inputs), scores))
+        found.append(merge(method, [Segments.concat(list(shares))], scores))
     return found
 
 

@@ -23,7 +23,7 @@ CLASS_LAYERS, SPAN_LAYERS = 1, 3
 _CENTRE_SCALE = 2.0
 _LARGEST_GROWTH = math.log(1e5 / 16)
 _CLASS_BIAS = -math.log(99)  # a probability of 1 % where classes are independent
-_NEVER = -1e6
+_NEVER = -1e4  # half precision holds it
 
 
 @dataclass(frozen=True, kw_only=True)

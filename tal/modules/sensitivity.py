@@ -121,8 +121,9 @@ def pooled(features: Tensor, chosen: Tensor) -> Tensor:
     Returns:
         (G, C).
     """
-    weight = chosen.to(features.dtype)
-    return F.normalize(weight @ features.T / weight.sum(1, keepdim=True).clamp(min=1), dim=1)
+    with torch.autocast(features.device.type, enabled=False):
+        weight = chosen.to(features.dtype)
+        return F.normalize(weight @ features.T / weight.sum(1, keepdim=True).clamp(min=1), dim=1)
 
 
 def contrast(anchors: Tensor, label: Tensor, others: Tensor, temperature: float) -> Tensor:
@@ -140,7 +141,8 @@ def contrast(anchors: Tensor, label: Tensor, others: Tensor, temperature: float)
     Returns:
         (). Anchors without another of their class are left out.
     """
-    scores = anchors.float() @ torch.cat([anchors, others]).float().T / temperature  # (M, M + R)
+    with torch.autocast(anchors.device.type, enabled=False):
+        scores = anchors.float() @ torch.cat([anchors, others]).float().T / temperature  # (M, M + R)
     itself = torch.eye(*scores.shape, dtype=torch.bool, device=scores.device)
     same = F.pad(label[:, None] == label, (0, len(others))) & ~itself
     everything = scores.masked_fill(itself, float("-inf")).logsumexp(1)

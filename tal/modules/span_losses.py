@@ -83,7 +83,8 @@ def alignment_loss(queries: Tensor, tokens: Tensor, matches: Matches, *, tempera
         matches: The positives.
         temperature: Of the softmax.
     """
-    nearness = torch.einsum("bqe,ble->bq", queries.float(), tokens.float()) / temperature
+    with torch.autocast(queries.device.type, enabled=False):
+        nearness = torch.einsum("bqe,ble->bq", queries.float(), tokens.float()) / temperature
     positive = torch.zeros_like(nearness)
     positive[matches.video_idx, matches.query_idx] = 1.0
     mean = (nearness * positive).sum(1) / positive.sum(1).clamp(min=1)

@@ -129,7 +129,8 @@ def shortest_around(
 def classes_of(answering: Tensor, label: Tensor, classes: int) -> Tensor:
     """(P, N) bool, (N,) labels -> (P, K) float, 1 for the classes of the instances that a point answers for."""
     one_hot = torch.nn.functional.one_hot(label, classes).float()  # (N, K)
-    return (answering.float() @ one_hot).clamp(max=1)
+    with torch.autocast(label.device.type, enabled=False):
+        return (answering.float() @ one_hot).clamp(max=1)
 
 
 def distances_to(points: Points, start_idx: Tensor, end_idx: Tensor, chosen: Tensor) -> Tensor:

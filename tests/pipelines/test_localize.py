@@ -17,6 +17,7 @@ from tal.features.extractor import extract_video
 from tal.features.layout import Layout
 from tal.features.store import FeatureStore
 from tal.localization import Localizer
+from tal.methods.windows import detect
 from tal.package import load_model
 
 
@@ -174,6 +175,19 @@ def test_features_in_place_of_videos(tmp_path, clip, toy_package, capsys):
     assert run(clip, "--model", toy_package, "--threshold", "0", "--out", tmp_path / "direct") == 0
     (one,), (other,) = (read_results(tmp_path / each / "predictions.json").values() for each in ("out", "direct"))
     assert one.start_s.tolist() == other.start_s.tolist()
+
+
+@pytest.mark.parametrize("words", [(), ("--whole",)])
+def test_videos_are_taken_whole_where_that_is_asked_for(tmp_path, clip, toy_package, monkeypatch, words):
+    asked = []
+
+    def spied(*args, **more):
+        asked.append(more["whole"])
+        return detect(*args, **more)
+
+    monkeypatch.setattr("tal.localization.detect", spied)
+    assert run(clip, "--model", toy_package, "--no-report", "--out", tmp_path / "out", *words) == 0
+    assert asked == [bool(words)]
 
 
 def test_foreign_features_of_another_width_or_with_nan(tmp_path, toy_package, capsys, monkeypatch):

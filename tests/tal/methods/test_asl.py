@@ -13,6 +13,7 @@ from tal.errors import ConfigError
 from tal.methods.actionformer import ActionFormer, ActionFormerConfig
 from tal.methods.asl import Asl, AslConfig
 from tal.modules.losses import distance_tiou
+from tal.segments import Segments
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
 from clips import CLASSES, WIDTH, clips, every_parameter_learns, learns, trains_in_bfloat16, trains_without_instances
@@ -178,10 +179,10 @@ def test_the_weights_alone_move_the_gaussians():
 
 @pytest.mark.parametrize("detach", [False, True])
 def test_evaluators_foresee_and_change_nothing_else(detach):
-    model, batch = _asl(detach_evaluators=detach, drop_path=0.0), clips(2)
+    model, batch = _asl(detach_evaluators=detach, drop_path=0.0, evaluator_points="positives"), clips(2)
     outputs, found, (_, _, label) = _answers(model, batch)
     quality = model.evaluate(outputs)
-    loss = model._evaluators_loss(found, label, quality)
+    loss = model._evaluators_loss(found, outputs, batch, quality)
     probability = found.logits[found.positive].sigmoid().gather(1, label[:, None])[:, 0]
     overlap = distance_tiou(found.offsets[found.positive], found.distances[found.positive])
     expected = ((quality[0][found.positive] - probability) ** 2).mean() + (
@@ -193,6 +194,35 @@ def test_evaluators_foresee_and_change_nothing_else(detach):
     assert {"evaluate_class", "evaluate_ends"} <= moved
     assert moved.isdisjoint({"classify", "regress"})
     assert ("stem" in moved) == (not detach)
+
+
+def test_evaluators_learn_at_all_points_of_an_instance():
+    model, batch = _asl(drop_path=0.0), clips(3)
+    nested = Segments(
+        start_s=np.array([5.0, 8.0]), end_s=np.array([25.0, 11.0]), label=np.array([0, 1]), classes=CLASSES
+    )
+    batch = replace(batch, targets=(nested, batch.targets[1], Segments.empty(CLASSES)))
+    outputs, found, _ = _answers(model, batch)
+    asked, distances, label = model._inside(found, outputs, batch)
+    points = model.points(outputs)
+    position_s = torch.from_numpy(batch.grids[0].to_seconds(points.position_idx.numpy()))
+    inside = (position_s > 5) & (position_s < 25) & found.valid[0]
+    torch.testing.assert_close(asked[0], inside)
+    assert asked[0].sum() > found.positive[0].sum()
+    assert not asked[2].any()
+    inner = ((position_s > 8) & (position_s < 11))[inside]
+    first = label[: len(inner)]
+    torch.testing.assert_close(first == 1, inner)  # of nested instances the shorter one
+    ends_s = torch.where(inner[:, None], torch.tensor([8.0, 11.0]), torch.tensor([5.0, 25.0]))
+    wanted = (ends_s - position_s[inside][:, None]).abs() / batch.grids[0].stride_s / points.stride[inside][:, None]
+    torch.testing.assert_close(distances[: len(inner)], wanted.float())
+
+    quality = model.evaluate(outputs)
+    probability = found.logits[0][inside].sigmoid().gather(1, first[:, None])[:, 0]
+    one = replace(batch, targets=(nested, *[Segments.empty(CLASSES)] * 2))
+    expected = (quality[0][0][inside] - probability) ** 2
+    expected += (quality[1][0][inside] - distance_tiou(found.offsets[0][inside], wanted.float())) ** 2
+    assert model._evaluators_loss(found, outputs, one, quality).item() == pytest.approx(expected.mean().item())
 
 
 def test_one_instance_gives_no_contrast():

@@ -144,6 +144,18 @@ def test_the_limit_on_detections_is_not_one_for_the_whole_of_a_long_video(method
     assert len(merge(method, shares)) > 150
 
 
+def test_a_long_video_may_be_taken_whole(method, monkeypatch):
+    limited = replace(method.config, nms=replace(method.config.nms, max_segments=50))
+    monkeypatch.setattr(method, "config", limited)
+    features = features_of(5000)
+    (window,) = windows_of(stream(features), method.inputs, whole=5000)
+    (expected,) = predict_whole(method, collate([window.sample], method.inputs, train=False))
+    found = detect(method, stream(features), whole=True)
+    np.testing.assert_array_equal(found.score, expected.score)
+    np.testing.assert_array_equal(found.start_s, expected.start_s)
+    assert len(found) == 50 < len(detect(method, stream(features)))
+
+
 def test_video_scores_name_every_detection_of_every_window(method):
     shares = [one_candidate(9.0, 11.0, 0.64, 9.9), one_candidate(9.1, 11.1, 0.36, 10.1)]
     shares.append(one_candidate(30.0, 31.0, 0.25, 30.5))
@@ -328,3 +340,6 @@ def test_sliding_windows_of_a_very_long_video_are_suppressed_in_shares(monkeypat
     found = detect(method, stream(np.arange(1, 52, dtype=np.float32)[:, None]))
     assert len(found) == len(sliding_starts(51, method.inputs))
     assert max(method.suppressed) == 12  # three shares of four windows
+    method.suppressed.clear()
+    assert len(detect(method, stream(np.arange(1, 52, dtype=np.float32)[:, None]), whole=True)) == len(found)
+    assert method.suppressed == [len(found)]
