@@ -227,7 +227,7 @@ class Asl(ActionFormer):
         return errors.sum() / mean_over_processes(asked.sum()).clamp(min=1 / process_count())
 
     def _inside(self, found: Matched, outputs: PyramidOutputs, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Which points lie in an instance, (B, P); of these M: (M, 2) distances to its ends in strides, (M,) its label."""
+        """(B, P) points in an instance; of these, (M, 2) distances to its ends in strides, and (M,) its label."""
         points = self.points(outputs)
         asked = torch.zeros_like(found.valid)
         distances, labels = [found.distances.new_zeros(0, 2)], [found.instance_idx.new_zeros(0)]
