@@ -46,6 +46,7 @@ def export_model(
 
     if out.suffix != SUFFIX[format]:
         raise ConfigError(f"--out {out} for {format}", expected=f"a file name that ends with {SUFFIX[format]}")
+    _check_facts(out.with_suffix(".json"))
     if format == "onnx":
         check_onnx_extra()
     loaded = load_model(package)
@@ -63,6 +64,22 @@ def export_model(
             )
     write_text(out.with_suffix(".json"), json_format.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     _log.info("%s: %s, outputs equal to the package's within %.1g", out, loaded.method, max(apart, 1e-7))
+
+
+def _check_facts(path: Path) -> None:
+    """Refuse to replace a json file that says something else, such as a package's own."""
+    if not path.exists():
+        return
+    try:
+        ours = json_format.loads(path.read_text(encoding="utf-8"))["schema"] == "tal.export/1"
+    except (OSError, ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise ConfigError(
+            f"{path} is there, and is not of an exported network",
+            expected="a name whose .json is free: it tells what the network reads",
+            todo="choose another --out",
+        )
 
 
 def facts_of(package: "Package", kind: str) -> dict[str, Any]:

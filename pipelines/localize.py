@@ -82,6 +82,20 @@ def localize(
     """
     if not videos and not features:
         raise TalError("neither videos nor features", expected="VIDEO ..., or --features FOLDER")
+    if queries is not None:
+        given = {"--threshold": threshold, "--annotations": annotations, "--video-scores": video_scores}
+        unused = [name for name, value in given.items() if value is not None] + ["--whole"] * whole
+        if unused:
+            raise TalError(
+                f"{', '.join(unused)} with --queries",
+                expected="none of them",
+                cause="answers to sentences are given whole, by rank, and have no classes",
+            )
+    elif subset is not None and (videos or annotations is None):
+        raise TalError(
+            "--subset " + ("with videos" if videos else "without --annotations"),
+            expected="--annotations FILE, which says which videos are in the split, and --features FOLDER alone",
+        )
     check_threshold(threshold)
     paths = assign_ids(list_videos(videos), videos, id) if videos else {}
     truth = None if annotations is None else read_annotations(annotations)

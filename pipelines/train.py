@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tal.errors import ConfigError, PackageError, TalError
 from tal.pipelines.train_derive import Derived, derive, needs_stats
-from tal.pipelines.train_recipe import build_recipe, differences, read_recipe, recipe_from, recipe_parser, write_recipe
+from tal.pipelines.train_recipe import read_recipe, recipe_from, recipe_parser
 from tal.pipelines.train_settings import Recipe
 from tal.registry import METHODS
 
@@ -55,7 +55,7 @@ class Trained:
 
 
 def train(recipe: Recipe, out: Path, *, resume: bool = False, command: str = "") -> Trained:
-    """Train and write OUT/model (the package), checkpoints, logs, recipe.yaml and metrics.json.
+    """Train and write OUT/model (the package), checkpoints, logs, recipe.yaml, data.json and metrics.json.
 
     Args:
         recipe: See `tal.pipelines.train_recipe`.
@@ -64,36 +64,48 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, command: str = "")
         command: What the person typed, for the model card.
 
     Raises:
-        TalError: the folder holds a run, there is nothing to resume, or the data does not fit the recipe.
+        TalError: the folder holds a run, another process trains in it, there is nothing to resume, or the data does not
+            fit the recipe, or is not what the run was started on.
     """
     from tal.package import save_package
     from tal.pipelines.train_finish import card, choose_thresholds, detect
+    from tal.pipelines.train_folder import claimed
     from tal.pipelines.train_samples import open_data
 
     _check_accelerator(recipe.trainer.accelerator)
     data = open_data(recipe.data)
     derived = derive(recipe, data)
-    _check_folder(out, derived.recipe, resume)
-    for note in (*data.notes, *derived.notes):
-        _log.info("%s", note)
-    (out / "checkpoints").mkdir(parents=True, exist_ok=True)
-    write_recipe(derived.recipe, out / "recipe.yaml")
-    trained = fit(derived, data, out, resume=resume)
-    judged = data.validation if len(data.validation) else data.train
-    detections = trained.detections or detect(trained.method, judged)
-    truth = {record.video: record.instances for record in judged.records}
-    save_package(
-        out / "model",
-        method=recipe.method,
-        model=trained.method,
-        features=data.specs,
-        layouts={name: each.layout for name, each in recipe.data.features.items() if each.layout is not None},
-        thresholds={} if data.text else choose_thresholds(detections, truth, trained.method.classes),
-        text=data.text,
-        card=card(trained.recipe, data, trained.metrics, command),
-    )
-    (out / "metrics.json").write_text(json.dumps(dict(trained.metrics), indent=2) + "\n", encoding="utf-8")
+    _check_devices(recipe, data)
+    with claimed(out, derived.recipe, data, resume=resume):
+        for note in (*data.notes, *derived.notes):
+            _log.info("%s", note)
+        trained = fit(derived, data, out, resume=resume)
+        judged = data.validation if len(data.validation) else data.train
+        detections = trained.detections or detect(trained.method, judged)
+        truth = {record.video: record.instances for record in judged.records}
+        save_package(
+            out / "model",
+            method=recipe.method,
+            model=trained.method,
+            features=data.specs,
+            layouts={name: each.layout for name, each in recipe.data.features.items() if each.layout is not None},
+            thresholds={} if data.text else choose_thresholds(detections, truth, trained.method.classes),
+            text=data.text,
+            card=card(trained.recipe, data, trained.metrics, command),
+        )
+        (out / "metrics.json").write_text(json.dumps(dict(trained.metrics), indent=2) + "\n", encoding="utf-8")
     return trained
+
+
+def _check_devices(recipe: Recipe, data: "TrainingData") -> None:
+    """Refuse more processes than videos: each has a share of both splits."""
+    for what, videos in (("training", data.train), ("validation", data.validation)):
+        if 0 < len(videos) < recipe.trainer.devices:
+            raise ConfigError(
+                f"trainer.devices of {recipe.trainer.devices} for {len(videos)} {what} videos",
+                expected=f"{len(videos)} devices at most",
+                cause="every process has a share of both splits",
+            )
 
 
 def _check_accelerator(name: str) -> None:
@@ -261,7 +273,7 @@ def kept_weights(checkpoint: Path, method: str) -> "dict[str, Tensor]":
 
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        found, mean = content["method"], content["callbacks"]["WeightMean"]["mean"]
+        found, mean, _ = content["method"], content["callbacks"]["WeightMean"]["mean"], content["processes"]
     except FileNotFoundError as error:
         raise PackageError(f"there is no checkpoint {checkpoint}", todo="train without --resume") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
@@ -269,6 +281,7 @@ def kept_weights(checkpoint: Path, method: str) -> "dict[str, Tensor]":
             f"{checkpoint} is no checkpoint of tal train: {_first_line(error)}",
             expected="a file that tal train wrote",
             cause="a damaged file, or one from elsewhere",
+            todo="train anew in another folder (--out), or delete this one's checkpoints and model",
         ) from error
     if found != method:
         raise PackageError(f"{checkpoint} is a checkpoint of {found}", expected=f"one of {method}")
@@ -277,30 +290,6 @@ def kept_weights(checkpoint: Path, method: str) -> "dict[str, Tensor]":
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0] or type(error).__name__
-
-
-def _check_folder(out: Path, recipe: Recipe, resume: bool) -> None:
-    """Refuse to train over a run, or to resume what is not this run. One that was stopped before it saved is none."""
-    from tal.pipelines.train_checkpoints import LAST
-
-    written = out / "recipe.yaml"
-    if not resume:
-        if written.exists() and ((out / "checkpoints" / LAST).exists() or (out / "model").exists()):
-            raise ConfigError(
-                f"{out} already holds a run",
-                todo="add --resume to go on with it, or choose another folder with --out",
-            )
-        return
-    if not written.exists():
-        raise ConfigError(f"{out} holds no run to resume", todo="train without --resume")
-    values = read_recipe(str(written))
-    apart = differences(build_recipe(values), recipe)
-    if apart:
-        raise ConfigError(
-            f"the run in {out} was started with other settings: {'; '.join(apart)}",
-            expected="the settings that it was started with",
-            todo=f"tal train {written} --out {out} --resume",
-        )
 
 
 def run_words(words: Sequence[str]) -> int:

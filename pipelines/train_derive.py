@@ -67,9 +67,10 @@ def derive(recipe: Recipe, data: TrainingData) -> Derived:
         ConfigError: no training videos or instances, or a setting that cannot be derived.
     """
     _check_task(recipe, data)
-    if not len(data.train) or not (data.classes or data.text):
+    count = sum(len(record.instances) for record in data.train.records)
+    if not count and data.text is None:
         raise ConfigError(
-            f"{len(data.train)} training videos with {len(data.classes)} classes",
+            f"{len(data.train)} training videos with {count} instances",
             expected="at least one video with an instance",
             todo="check data.train_subsets and the annotations",
         )

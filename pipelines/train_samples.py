@@ -18,7 +18,7 @@ from tal.features.base import FeatureSource, FeatureSpec
 from tal.methods.augment import FeatureStats
 from tal.methods.base import Sample
 from tal.methods.batching import join_streams
-from tal.methods.video_scores import read_video_scores
+from tal.methods.video_scores import check_covered, read_video_scores
 from tal.pipelines.train_settings import DataSettings
 from tal.segments import Segments
 
@@ -33,7 +33,7 @@ class Samples(Sequence[Sample]):
         records: The videos, with instances as they are to be trained on.
         sources: Stream name -> features.
         memory_gib: Keep loaded samples while they take less than this together; what comes later is loaded every time.
-        video_scores: Video -> (K,) scores.
+        video_scores: Video -> (K,) scores; not of every video where they are only learnt from.
         lacking: Stream -> videos without it, which are loaded without it.
     """
 
@@ -87,7 +87,7 @@ class Samples(Sequence[Sample]):
             features,
             duration_s=record.duration_s,
             instances=record.instances,
-            video_scores=None if self._video_scores is None else self._video_scores[record.video],
+            video_scores=None if self._video_scores is None else self._video_scores.get(record.video),
         )
 
     def subset(self, indices: Sequence[int]) -> "Samples":
@@ -167,6 +167,8 @@ def open_data(settings: DataSettings) -> TrainingData:
     if never:
         notes.append(f"{len(never)} classes have no training instance: {_some(never)}")
     scores = None if settings.video_scores is None else read_video_scores(settings.video_scores, classes)
+    if scores is not None:  # learning does not need them
+        check_covered([record.video for record in chosen["validation"] or chosen["train"]], scores)
     parts = {
         split: Samples(
             [replace(record, instances=_renumbered(record.instances, classes)) for record in records],

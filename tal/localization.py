@@ -12,6 +12,7 @@ from torch import Tensor
 from tal.audio.base import AudioBackbone
 from tal.backbones import load_backbone
 from tal.backbones.base import Backbone
+from tal.device import choose_device
 from tal.errors import FeatureError, TalError, VideoError
 from tal.features import open_features
 from tal.features.align import interpolated, on_one_grid
@@ -56,7 +57,8 @@ def localize(
         features: A folder of features in place of the video: opened, or its path; per stream if the model has several.
         threshold: Keep detections that score at least this. None: the thresholds per class of the package, chosen on
             validation data. 0: all.
-        device: Where to run, e.g. "cuda"; None: where the package was loaded, a folder on the CPU.
+        device: Where to run, e.g. "cuda"; a loaded package stays there. None: where the package was loaded, a folder on
+            the CPU.
         video_scores: Class scores of the whole video, from an external classifier: a json file, {video: {class:
             score}}, or video -> (K,) in the order of the package's classes. A class-agnostic model needs them to name
             what it finds.
@@ -76,7 +78,7 @@ def localize(
     if not isinstance(package, Package):
         package = load_model(package, device or "cpu")
     elif device is not None:
-        package.model.to(device)
+        package.model.to(choose_device(device))
     if isinstance(video_scores, Path | str):
         video_scores = read_video_scores(Path(video_scores), package.classes)
     sources = None if features is None else open_sources(features, package)

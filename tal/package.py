@@ -131,8 +131,7 @@ def save_package(
     METHODS[method]
     _check_streams(model, features, text, str(folder))
     _check_thresholds(thresholds, model.classes, str(folder))
-    if folder.exists() and not (folder / CONFIG).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise PackageError(f"{folder} holds something else than a model package", todo="choose another folder")
+    _check_replaceable(folder)
 
     settings = _plain(asdict(model.config))
     del settings["classes"]
@@ -163,6 +162,29 @@ def save_package(
             old.replace(folder)
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse a folder that holds anything but a package: all of it would be gone."""
+    if not folder.exists():
+        return
+    names = os.listdir(folder) if folder.is_dir() else [folder.name]
+    others = sorted(set(names) - {WEIGHTS, CONFIG, LABELS, FEATURES, CARD, TEXT})
+    if others or (names and "schema" not in _settings_in(folder / CONFIG)):
+        raise PackageError(
+            f"{folder} holds something else than a model package" + (f": {', '.join(others[:5])}" if others else ""),
+            expected="a package, which is replaced, an empty folder, or none",
+            todo="choose another folder",
+        )
+
+
+def _settings_in(path: Path) -> Mapping[str, Any]:
+    """What a yaml file says; nothing if it is none."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _save_weights(weights: dict[str, torch.Tensor], path: Path, method: str) -> None:

@@ -75,7 +75,9 @@ def _add_options(parser: Any) -> None:
 def run(words: Sequence[str]) -> int:
     """Print the metrics of all folds together."""
     recipe, options = recipe_of_words(words, "cross_validate", _add_options)
-    recipe = replace(recipe, trainer=replace(recipe.trainer, validate_every=0))
+    if recipe.data.queries.text is not None:
+        raise TalError(f"{words[0]} learns from sentences", expected="a recipe for segments with classes")
+    recipe = replace(recipe, trainer=replace(recipe.trainer, validate_every=0, keep="last"))
     data = open_data(recipe.data)
     metrics = cross_validate(recipe, data, folds=options["folds"], group=options["group"])
     for name, value in metrics.items():

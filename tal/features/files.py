@@ -119,11 +119,11 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def hold(file: IO[bytes], *, wait: bool) -> bool | None:
+def hold(file: IO[bytes] | int, *, wait: bool) -> bool | None:
     """Lock an open file until it is closed.
 
     Args:
-        file: Any open file.
+        file: Any open file, or the descriptor of one or of a folder.
         wait: Wait while another process has it.
 
     Returns:

@@ -139,6 +139,11 @@ def test_misuse_says_what_to_do(tmp_path, clip, toy_package, capsys):
     misuse(capsys, tmp_path / "none", "--model", toy_package, "--out", out)
     misuse(capsys, tmp_path / "missing.mp4", "--model", toy_package, "--out", out)
     misuse(capsys, clip, "--model", toy_package, "--out", out, "--features", tmp_path / "none")
+    assert "--subset with videos" in misuse(capsys, clip, "--model", toy_package, "--out", out, "--subset", "test")
+    words = ("--features", tmp_path / "none", "--model", toy_package, "--out", out)
+    assert "--subset without --annotations" in misuse(capsys, *words, "--subset", "test")
+    said = misuse(capsys, *words, "--queries", "q.jsonl", "--threshold", "0.5", "--whole")
+    assert "--threshold, --whole with --queries" in said
     assert "STREAM=FOLDER" in misuse(capsys, "--features", "x=y", "--model", toy_package, "--out", out)
     assert not out.exists()
 

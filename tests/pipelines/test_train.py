@@ -42,7 +42,8 @@ def test_learns_and_writes_everything(data_folder, tmp_path):
     out = tmp_path / "run"
     trained = train(recipe, out, command="tal train this")
     assert trained.metrics["mAP"] > 0.5
-    assert {path.name for path in out.iterdir()} == {"checkpoints", "logs", "metrics.json", "model", "recipe.yaml"}
+    written = {"checkpoints", "data.json", "logs", "metrics.json", "model", "recipe.yaml"}
+    assert {path.name for path in out.iterdir()} == written
     assert json.loads((out / "metrics.json").read_text())["mAP"] == trained.metrics["mAP"]
     assert {path.name for path in (out / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
@@ -162,7 +163,7 @@ def test_checkpoints_that_are_none(recipe, tmp_path):
         last.write_bytes(content)
         with pytest.raises(PackageError, match="no checkpoint of tal train"):
             train(recipe, run, resume=True)
-    torch.save({"method": "tridet", "callbacks": {"WeightMean": {"mean": {}}}}, last)
+    torch.save({"method": "tridet", "callbacks": {"WeightMean": {"mean": {}}}, "processes": []}, last)
     with pytest.raises(PackageError, match="checkpoint of tridet"):
         train(recipe, run, resume=True)
     torch.save({"method": "actionformer", "callbacks": {"WeightMean": {"mean": Exception}}}, last)

@@ -91,7 +91,16 @@ def test_a_package_replaces_an_older_one_but_nothing_else(saved):
     (other / "a.txt").write_text("mine")
     with pytest.raises(PackageError, match="something else"):
         _save(other)
+    (other / "config.yaml").write_text("model: theirs")  # the folder of another project's experiment
+    with pytest.raises(PackageError, match=r"something else than a model package: a\.txt"):
+        _save(other)
     assert (other / "a.txt").read_text() == "mine"
+    (other / "a.txt").unlink()
+    with pytest.raises(PackageError, match="something else"):
+        _save(other)
+    (saved / "notes.txt").write_text("mine")
+    with pytest.raises(PackageError, match=r"notes\.txt"):
+        _save(saved)
 
 
 @pytest.mark.parametrize(
