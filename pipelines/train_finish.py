@@ -47,8 +47,9 @@ class Scorer:
         videos = {each.video: replace(published[each.video], subset=_SCORED) for each in data.validation.records}
         annotations = replace(data.annotations, videos=videos)
         agnostic = is_agnostic(recipe)
+        protocol = PROTOCOLS.load(recipe.data.protocol).with_options(variant=recipe.data.variant)
         return cls(
-            protocol=replace(PROTOCOLS.load(recipe.data.protocol), subset=None),
+            protocol=replace(protocol, subset=None),
             tiou=recipe.data.tiou,
             annotations=as_one_class(annotations) if agnostic else annotations,
             agnostic=agnostic,
@@ -121,6 +122,7 @@ def card(recipe: Recipe, data: TrainingData, metrics: Mapping[str, Any], command
     """The model card: what it was trained on, what it reaches, how to make it again."""
     split = ", ".join(recipe.data.train_subsets)
     against = ", ".join(recipe.data.validation_subsets)
+    rules = f"{recipe.data.protocol} as {recipe.data.variant}" if recipe.data.variant else recipe.data.protocol
     streams = "\n".join(
         f"- {name}: {spec.backbone}, width {spec.width}, weights {spec.weights or 'not stated'}"
         for name, spec in data.specs.items()
@@ -143,7 +145,7 @@ Annotations: {recipe.data.annotations.name}. Their licence is not stated: look i
 The licence of the backbone's weights is not stated: look it up before the model is passed on.
 
 ## Result
-{"On " + against if against else "Not validated"}, protocol {recipe.data.protocol}, seed {recipe.trainer.seed}, \
+{"On " + against if against else "Not validated"}, protocol {rules}, seed {recipe.trainer.seed}, \
 {recipe.trainer.keep} epoch of {recipe.trainer.max_epochs}, running mean of the weights:
 {scores or "- none"}
 

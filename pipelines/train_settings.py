@@ -69,6 +69,7 @@ class DataSettings:
         validation_subsets: Splits to validate on; none: no validation, and thresholds from the training split.
         cleaning: What happens to faulty instances before training; validation is always scored as published.
         protocol: Protocol by which validation is scored.
+        variant: The tool whose rules are applied instead of the protocol's official ones (`tal list protocols`).
         tiou: tIoU thresholds of the validation's mAP; empty: the protocol's own.
         missing: A video without features stops the run ("error") or is left out and counted ("skip"); optional streams
             are not asked for.
@@ -85,6 +86,7 @@ class DataSettings:
     validation_subsets: tuple[str, ...] = ("validation",)
     cleaning: FaultPolicy = field(default_factory=FaultPolicy)
     protocol: str = "generic"
+    variant: str | None = None
     tiou: tuple[float, ...] = ()
     missing: Literal["error", "skip"] = "error"
     video_scores: Path | None = None

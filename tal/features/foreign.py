@@ -64,7 +64,16 @@ class ForeignFolder:
             if array.ndim != 2:
                 raise FeatureError(f"{path}: features of shape {array.shape}", expected="(C, T)")
             array = array.T
-        return array
+        return array if self.layout.columns is None else self._columns(array, path)
+
+    def _columns(self, array: NDArray[np.generic], path: Path) -> NDArray[np.generic]:
+        first, end = self.layout.columns or (0, array.shape[-1])
+        if end > array.shape[-1]:
+            raise FeatureError(
+                f"{path}: {array.shape[-1]} channels",
+                expected=f"at least {end}, for the layout's columns {first} to {end}",
+            )
+        return array[..., first:end]
 
     def _grid(self, video: str, count: int, duration_s: float | None, fps: float | None) -> SnippetGrid:
         layout = self.layout

@@ -17,6 +17,8 @@ class Layout:
         fps: Rate that these frames are counted at; None where each video's own rate in the annotations holds.
         resampled_to: T, where every video was resampled to that many rows that share its whole duration.
         key: Name of the array in an npz, or of the tensor in a pt that holds a dict; None where there is only one.
+        columns: First channel that is read, and the one after the last, such as [0, 1024] for the RGB half of RGB and
+            flow; null for all.
         axes: "TC" for one row per snippet, "CT" for one column per snippet.
         nan: Refuse NaN, or read it as 0 (joints that were not detected).
         prefix: What stands before the video's id in a file's name, e.g. "v_".
@@ -32,6 +34,7 @@ class Layout:
     fps: float | None = None
     resampled_to: int | None = None
     key: str | None = None
+    columns: tuple[int, int] | None = None
     axes: Literal["TC", "CT"] = "TC"
     nan: Literal["error", "zero"] = "error"
     prefix: str = ""
@@ -53,6 +56,11 @@ class Layout:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"a feature layout with {name} = {value}", expected="a positive number")
+        if self.columns is not None and not 0 <= self.columns[0] < self.columns[1]:
+            raise ConfigError(
+                f"a feature layout with columns {self.columns}",
+                expected="the first and the one after the last, as 0 1024",
+            )
         if self.axes not in ("TC", "CT") or self.nan not in ("error", "zero"):
             raise ConfigError(
                 f"a feature layout with axes {self.axes!r} and nan {self.nan!r}",
@@ -73,4 +81,6 @@ class Layout:
         known = {entry.name for entry in fields(cls)}
         if not set(values) <= known:
             raise ConfigError(f"a feature layout with {sorted(set(values) - known)}", expected=f"among {sorted(known)}")
+        if isinstance(values.get("columns"), list):  # as json has it
+            values = {**values, "columns": tuple(values["columns"])}
         return cls(**values)

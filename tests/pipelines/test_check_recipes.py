@@ -29,7 +29,8 @@ def _lay_out(recipe, *, stretch=1.0):
         layout = Layout.from_dict(stream["layout"])
         for video in videos:
             count = layout.resampled_to or round(stretch * DURATION_S * (layout.fps or FPS) / layout.stride_frames)
-            rows = rng.random((count, WIDTH)).astype(np.float32)
+            width = WIDTH if layout.columns is None else 2 * layout.columns[1]
+            rows = rng.random((count, width)).astype(np.float32)
             path = folder / f"{layout.prefix}{video}"
             if layout.key:
                 np.savez(path.with_name(f"{path.name}.npz"), **{layout.key: rows})

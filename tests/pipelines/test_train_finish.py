@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tal.errors import TalError
 from tal.metrics.matching import best_threshold
 from tal.pipelines.train_finish import Scorer, choose_thresholds
 from tal.pipelines.train_recipe import build_recipe
@@ -53,6 +54,28 @@ def test_detections_without_class_share_one_threshold():
     truth = Segments.from_names([0, 20], [5, 25], ["jump", "squat"], classes=CLASSES)
     found = Segments(start_s=[0, 20, 40], end_s=[5, 25, 45], score=[0.9, 0.4, 0.2], classes=CLASSES)
     assert choose_thresholds({"v": found}, {"v": truth}, CLASSES) == {"jump": 0.4, "squat": 0.4}
+
+
+def test_validation_follows_the_rules_of_a_variant(data_folder):
+    """An instance that is annotated twice counts twice officially, and once as ActionFormer's evaluator has it."""
+    path = data_folder / "annotations.json"
+    content = json.loads(path.read_text())
+    for record in content["database"].values():
+        record["annotations"] *= 2
+    path.write_text(json.dumps(content))
+    found = {}
+    for variant in (None, "actionformer"):
+        values = recipe_values(data_folder)
+        values["data"] |= {"protocol": "activitynet", "variant": variant, "validation_subsets": ["validation"]}
+        recipe = build_recipe(values)
+        data = open_data(recipe.data)
+        truth = {each.video: each.instances for each in data.validation.records}
+        detections = {video: replace(each, score=np.ones(len(each))) for video, each in truth.items()}
+        found[variant] = Scorer.of(recipe, data)(detections)["mAP"]
+    assert found["actionformer"] == pytest.approx(1.0)
+    assert found[None] == pytest.approx(0.5)
+    with pytest.raises(TalError, match="variant of activitynet"):
+        Scorer.of(replace(recipe, data=replace(recipe.data, variant="mine")), data)
 
 
 def test_no_detections_at_all():

@@ -1,6 +1,8 @@
 """Feature folders that others made: read with the time that was described, or refused with the reason."""
 
+import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,6 +92,21 @@ def test_a_grid_that_does_not_fit_names_both_numbers_and_the_cause(tmp_path):
         open_features(tmp_path, layout=I3D).load("v", duration_s=80.48 * 25 / 30)
     assert "80.48 s, the video at 67.07 s" in str(caught.value)
     assert "or a like ratio" in str(caught.value)
+
+
+@pytest.mark.parametrize("axes", ["TC", "CT"])
+def test_some_columns_of_the_files(tmp_path, axes):
+    values = array()  # (100, 6)
+    np.save(tmp_path / "v.npy", values if axes == "TC" else values.T)
+    layout = Layout(stride_frames=4, window_frames=16, fps=25.0, columns=(2, 5), axes=axes)
+    source = open_features(tmp_path, layout=layout)
+    assert source.spec.width == 3
+    np.testing.assert_array_equal(source.load("v").features, values[:, 2:5])
+    assert Layout.from_dict(json.loads(json.dumps(layout.as_dict()))) == layout
+    with pytest.raises(FeatureError, match="6 channels"):
+        open_features(tmp_path, layout=replace(layout, columns=(2, 7)))
+    with pytest.raises(ConfigError, match="columns"):
+        replace(layout, columns=(3, 3))
 
 
 def test_nan_is_refused_or_zero(tmp_path):
