@@ -13,7 +13,7 @@ from tal.datasets.protocol import Protocol
 from tal.evaluation import evaluate
 from tal.methods.base import Method
 from tal.methods.batching import collate
-from tal.methods.windows import predict_whole
+from tal.methods.inference import predict_whole
 from tal.metrics.matching import MATCH_TIOU, best_threshold, match
 from tal.pipelines.train_data import WholeVideos
 from tal.pipelines.train_samples import ONE_CLASS, Samples, TrainingData, as_one_class

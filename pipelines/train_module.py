@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tal.errors import ConfigError
 from tal.methods.base import Batch, Method
-from tal.methods.windows import predict_whole
+from tal.methods.inference import predict_whole
 from tal.pipelines.train_settings import OptimSettings, Recipe
 from tal.segments import Segments
 

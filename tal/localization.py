@@ -19,8 +19,9 @@ from tal.features.align import interpolated, on_one_grid
 from tal.features.audio import audio_feature_spec, stream_audio
 from tal.features.base import FeatureSource, FeatureSpec, VideoFeatures
 from tal.features.extractor import feature_spec, stream_video
+from tal.methods.inference import Opened, detect, detect_each
 from tal.methods.video_scores import check_covered, read_video_scores
-from tal.methods.windows import FeatureStream, Floats, detect
+from tal.methods.windows import FeatureStream, Floats
 from tal.package import Package, load_model
 from tal.registry import BACKBONES
 from tal.segments import Segments, check_threshold
@@ -31,8 +32,6 @@ _LOG = logging.getLogger(__name__)
 
 Sources = Mapping[str, FeatureSource]
 Progress = Callable[[float], None]
-
-_GPU_WINDOWS = 4
 
 
 def _untold(done: float) -> None:
@@ -219,18 +218,19 @@ class Localizer:
         Raises:
             VideoError, FeatureError, GridError: of this video.
         """
+        self._check_asked()
+        self.check_scored([video])
+        scores = None if self._video_scores is None else self._video_scores[video]
+        stream = self.stream(video, path, duration_s=duration_s, fps=fps, progress=progress)
+        return _lasting(detect(self.package.model, stream, video_scores=scores, whole=self._whole))
+
+    def _check_asked(self) -> None:
         if self.package.text is not None:
             raise FeatureError(
                 "nothing is asked of the video",
                 expected="queries, for a model that answers them",
                 todo="give --queries",
             )
-        self.check_scored([video])
-        scores = None if self._video_scores is None else self._video_scores[video]
-        stream = self.stream(video, path, duration_s=duration_s, fps=fps, progress=progress)
-        batch_windows = 1 if self._device == "cpu" else _GPU_WINDOWS
-        found = detect(self.package.model, stream, batch_windows=batch_windows, video_scores=scores, whole=self._whole)
-        return found[found.length_s > 0]
 
     def stream(
         self,
@@ -256,7 +256,9 @@ class Localizer:
         fps: Mapping[str, float | None] | None = None,
         progress: Progress = _untold,
     ) -> Iterator[tuple[str, Segments | TalError]]:
-        """Each video's detections, or what is wrong with it; one bad video does not end the run.
+        """Each video's detections, or what is wrong with it, in order; one bad video does not end the run.
+
+        Windows of several videos go through the network together, where their features are stored.
 
         Args:
             videos: id -> file; None for features of a folder.
@@ -264,6 +266,13 @@ class Localizer:
             progress: Called with the number of videos that are done, the decoded part of the present one included.
         """
         durations_s, fps = durations_s or {}, fps or {}
+        if self.sources:
+            opened = self._opened(videos, durations_s, fps)
+            outcomes = detect_each(self.package.model, opened, video_scores=self._video_scores, whole=self._whole)
+            for position, (video, found) in enumerate(outcomes):
+                yield video, found if isinstance(found, TalError) else _lasting(found)
+                progress(position + 1)
+            return
         for position, (video, path) in enumerate(videos.items()):
             try:
                 yield (
@@ -279,6 +288,21 @@ class Localizer:
             except TalError as error:
                 yield video, error
             progress(position + 1)
+
+    def _opened(
+        self,
+        videos: Mapping[str, Path | None],
+        durations_s: Mapping[str, float | None],
+        fps: Mapping[str, float | None],
+    ) -> Iterator[Opened]:
+        """Each video's stored features, or why there are none."""
+        for video, path in videos.items():
+            try:
+                self._check_asked()
+                self.check_scored([video])
+                yield video, self.stream(video, path, duration_s=durations_s.get(video), fps=fps.get(video))
+            except TalError as error:
+                yield video, error
 
     def _stored(self, video: str, duration_s: float | None, fps: float | None) -> FeatureStream:
         loaded = {}
@@ -336,6 +360,10 @@ class Localizer:
         if head is None:
             raise FeatureError(f"{path}: no features", cause="a video without a single frame")
         return head, chain([head], pieces)
+
+
+def _lasting(found: Segments) -> Segments:
+    return found[found.length_s > 0]
 
 
 def _spec_of(backbone: Backbone | AudioBackbone) -> FeatureSpec:

@@ -1,13 +1,13 @@
-"""Detections of many videos of THUMOS14's length from features on disk: time by part, and memory.
+"""Detections of many videos from features on disk: time by part, memory, and against the same videos one by one.
 
-    python tools/bench.py localize [--videos 200] [--method actionformer] [--width 128] [--threads 2]
+    python tools/bench.py localize [--videos 200] [--recipe thumos14/actionformer_i3d] [--width 128] [--threads 2]
 
-Features are (T, 2048) float32 files, 7.5 snippets per second, of lengths that spread as THUMOS14's do (20 s to half an
-hour, the median about three minutes); a few distinct files, linked under all names, so that they come from the page
-cache. The network is the method's recipe for THUMOS14 with a small width and random weights: the prior probability of
-every point is over the threshold, so that suppression has more to do than in earnest. Parts are told in processor time
-of all threads, which other work on the machine disturbs less. Bars: 200 videos under 60 s on two cores, memory flat,
-suppression never the largest share.
+Features are float32 files of the recipe's grid, of lengths that spread as the data set's do (`LENGTHS`); a few distinct
+files, linked under all names, so that they come from the page cache. The network is the recipe's, of another width
+where that is given, with random weights: the prior probability of every point is over the threshold, so that
+suppression has more to do than in earnest. Parts are told in processor time of all threads, which other work on the
+machine disturbs less. Bars: 200 videos of THUMOS14's length under 60 s on two cores, memory flat, suppression never the
+largest share.
 """
 
 import argparse
@@ -17,24 +17,29 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from tal.features import Layout
 from tal.features.foreign import layout_spec
-from tal.features.layout import Layout
 from tal.localization import Localizer, open_sources
 from tal.package import load_model, save_package
 from tal.pipelines.train_derive import method_config
 from tal.pipelines.train_recipe import build_recipe, read_recipe
+from tal.pipelines.train_settings import Recipe
 from tal.registry import METHODS
 from tal.segments import Segments
 
-WIDTH, STREAM = 2048, "i3d"
-LAYOUT = Layout(stride_frames=4, window_frames=16, fps=30)
-SNIPPETS_PER_S = 7.5
+WIDTHS = {"i3d": 2048, "tsp": 512}
+LENGTHS = {  # median, spread of the logarithm, shortest and longest, seconds
+    "thumos14": (180.0, 0.7, 20.0, 1800.0),
+    "activitynet": (115.0, 0.5, 5.0, 240.0),
+}
+FPS = 30.0  # where the recipe leaves it to the annotations
 
 
 class Clock:
@@ -59,31 +64,40 @@ class Clock:
         return counted
 
 
-def write_features(folder: Path, videos: int, distinct: int, *, longest_s: float = 1800.0) -> float:
+def layout_of(recipe: Recipe) -> tuple[str, Layout]:
+    """The recipe's stream, and its layout with frames per second."""
+    ((stream, told),) = recipe.data.features.items()
+    layout = told.layout or Layout(stride_frames=4, window_frames=16)
+    return stream, replace(layout, fps=layout.fps or FPS, prefix="")
+
+
+def write_features(folder: Path, recipe: Recipe, dataset: str, videos: int, distinct: int) -> float:
     """Write the files; returns how many seconds of video they stand for."""
     rng = np.random.default_rng(0)
-    durations = np.clip(rng.lognormal(np.log(180), 0.7, distinct), 20, longest_s)
+    stream, layout = layout_of(recipe)
+    median_s, spread, shortest_s, longest_s = LENGTHS[dataset]
+    durations = np.clip(rng.lognormal(np.log(median_s), spread, distinct), shortest_s, longest_s)
+    per_s = (layout.fps or FPS) / layout.stride_frames
     for index in range(videos):
         first = folder / f"v{index % distinct}.npy"
         if index < distinct:
-            np.save(first, rng.standard_normal((int(durations[index] * SNIPPETS_PER_S), WIDTH), np.float32))
+            np.save(first, rng.standard_normal((max(int(durations[index] * per_s), 1), WIDTHS[stream]), np.float32))
         else:
             os.link(first, folder / f"v{index}.npy")
     return float(sum(durations[index % distinct] for index in range(videos)))
 
 
-def make_package(folder: Path, method: str, width: int) -> None:
+def make_package(folder: Path, recipe: Recipe) -> None:
     """A package with random weights."""
-    words = ["--model.width", str(width)]
-    recipe = build_recipe(read_recipe(f"thumos14/{method}_i3d"), words)
-    config = method_config(recipe, {STREAM: WIDTH}, tuple(f"class{index}" for index in range(20)))
+    stream, layout = layout_of(recipe)
+    config = method_config(recipe, {stream: WIDTHS[stream]}, tuple(f"class{index}" for index in range(20)))
     torch.manual_seed(0)
     save_package(
         folder,
         method=recipe.method,
         model=METHODS.load(recipe.method)(config),
-        features={STREAM: layout_spec(LAYOUT, width=WIDTH)},
-        layouts={STREAM: LAYOUT},
+        features={stream: layout_spec(layout, width=WIDTHS[stream])},
+        layouts={stream: layout},
         thresholds={},
         card="random weights",
     )
@@ -93,8 +107,15 @@ def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(model: Path, features: Path, videos: int) -> dict[str, float]:
-    """Localize all videos: processor seconds by part and in "all", seconds "elapsed", detections, peaks of memory."""
+def measure(model: Path, features: Path, videos: int, *, together: bool = True) -> dict[str, float]:
+    """Localize all videos: processor seconds by part and in "all", seconds "elapsed", detections, peaks of memory.
+
+    Args:
+        model: A package.
+        features: The folder.
+        videos: How many.
+        together: Windows of several videos may go through the network together; False: each video by itself.
+    """
     package, clock = load_model(model), Clock()
     sources = open_sources(features, package)
     localizer = Localizer(package, sources=sources)
@@ -104,8 +125,11 @@ def measure(model: Path, features: Path, videos: int) -> dict[str, float]:
     network.forward = clock.timed("network", network.forward)
     network.candidates = clock.timed("decoding", network.candidates)
     network.suppress = clock.timed("suppression", network.suppress)
+    names = [f"v{index}" for index in range(videos)]
+    alone = ((name, localizer.detect(name)) for name in names)
+    outcomes = localizer.detect_many(dict.fromkeys(names)) if together else alone
     began, used, found, early = time.perf_counter(), time.process_time(), 0, 0.0
-    for done, (_, detections) in enumerate(localizer.detect_many({f"v{i}": None for i in range(videos)}), start=1):
+    for done, (_, detections) in enumerate(outcomes, start=1):
         if not isinstance(detections, Segments):
             raise detections
         found += len(detections)
@@ -128,26 +152,34 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="bench.py localize", description=__doc__.partition("\n")[0])
     parser.add_argument("--videos", type=int, default=200)
     parser.add_argument("--distinct", type=int, default=20, help="files that are written; the others are links")
-    parser.add_argument("--method", default="actionformer", help="one with a recipe thumos14/METHOD_i3d")
-    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--recipe", default="thumos14/actionformer_i3d", help="one with a single stream, i3d or tsp")
+    parser.add_argument("--width", type=int, help="in place of the recipe's")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     logging.getLogger("tal").setLevel(logging.ERROR)
+    words = [] if options.width is None else ["--model.width", str(options.width)]
+    recipe = build_recipe(read_recipe(options.recipe), words)
     with tempfile.TemporaryDirectory() as place:
         features, model = Path(place) / "features", Path(place) / "model"
         features.mkdir()
-        of_video_s = write_features(features, options.videos, min(options.distinct, options.videos))
-        make_package(model, options.method, options.width)
+        distinct, dataset = min(options.distinct, options.videos), options.recipe.partition("/")[0]
+        of_video_s = write_features(features, recipe, dataset, options.videos, distinct)
+        make_package(model, recipe)
+        measure(model, features, distinct, together=False)  # memory is taken from the system, kernels are loaded
         found = measure(model, features, options.videos)
+        alone = measure(model, features, options.videos, together=False)
     print(
-        f"{options.videos} videos, {of_video_s / 3600:.1f} hours, {options.method} of width {options.width}, "
+        f"{options.videos} videos, {of_video_s / 3600:.1f} hours, {options.recipe} of width {recipe.model.width}, "
         f"{options.threads} threads: {found['elapsed']:.1f} s, {found['all']:.1f} s of processor time, "
         f"{found['detections']:.0f} detections"
     )
     parts = {name: found[name] for name in ("reading", "network", "decoding", "suppression", "rest")}
     for name, seconds in parts.items():
         print(f"  {name:<12} {seconds:7.2f} s  {seconds / found['all']:6.1%}")
+    for column, what in (("elapsed", "elapsed"), ("all", "processor time"), ("network", "the network's")):
+        ratio = alone[column] / found[column]
+        print(f"  one by one: {what} {alone[column]:.2f} s, {ratio:.2f} times as long")
     print(f"  peak memory {found['early']:.0f} MiB after a fifth of the videos, {found['end']:.0f} MiB at the end")
     return int(max(parts, key=parts.__getitem__) == "suppression")
 

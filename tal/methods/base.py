@@ -30,6 +30,7 @@ class Inputs:
         window_snippets: Videos are cut into windows of exactly so many snippets, shorter ones are padded to one, and
             every candidate of every window counts; None: whole videos, as far as memory allows.
         window_overlap: Share of such a window that the next one sees too, in [0, 1).
+        positions: That the network holds for every snippet: 1; of a map of segments, as many as it has durations.
     """
 
     streams: Mapping[str, int]
@@ -41,6 +42,7 @@ class Inputs:
     text_tokens: int = 32
     window_snippets: int | None = None
     window_overlap: float = 0.0
+    positions: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -193,7 +193,7 @@ def collate(samples: Sequence[Sample], inputs: Inputs, train: bool) -> Batch:
         FeatureError: a stream that is missing, or of another width than the method's.
     """
     for sample in samples:
-        _check_streams(sample, inputs)
+        check_streams(sample, inputs)
     lengths = [sample.grid.count for sample in samples]
     padded = padded_length(max(lengths), inputs, train=train)
     streams = {name: torch.zeros(len(samples), width, padded) for name, width in inputs.streams.items()}
@@ -251,7 +251,12 @@ def _targets(sample: Sample) -> Segments:
     return sample.instances
 
 
-def _check_streams(sample: Sample, inputs: Inputs) -> None:
+def check_streams(sample: Sample, inputs: Inputs) -> None:
+    """Refuse a sample without a stream that the method needs, or with one of another shape.
+
+    Raises:
+        FeatureError: what is missing, or the shape.
+    """
     for name, width in inputs.streams.items():
         if name not in sample.streams:
             if name in inputs.optional:

@@ -107,6 +107,7 @@ class Bmn(Method):
             resize_to=None if slides else c.train_snippets,
             window_snippets=c.train_snippets if slides else None,
             window_overlap=c.window_overlap if slides else 0.0,
+            positions=c.durations or c.train_snippets,
         )
 
     def set_feature_stats(self, stats: Mapping[str, tuple[Tensor, Tensor]]) -> None:

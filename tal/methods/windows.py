@@ -1,4 +1,4 @@
-"""Inference over videos of any length: features as they come, in windows that overlap, merged into one timeline.
+"""Videos of any length as windows that overlap: features are taken as they come.
 
 A video of up to `WHOLE_SNIPPETS` is one window. A longer one is cut into windows of `WINDOW_SNIPPETS`, shorter, so that
 it needs no more memory than the whole of a shorter one. Each starts where the one before has `2 * MARGIN_SNIPPETS`
@@ -7,41 +7,33 @@ to them. With ActionFormer's THUMOS14 settings a point sees 672 snippets to eith
 kept candidates are those of inference over the whole length. Networks that see farther (with two levels more 2,688,
 though what lies beyond the margin moves the outputs by some 1e-5 only; global attention; a position table) differ where
 that matters. Windows start at multiples of the padding unit, so that the points of every level stand where they would
-in the whole.
-
-The rule, and suppression share by share, are ours: the originals infer over the whole length, whatever it costs.
+in the whole. The rule is ours.
 
 A method that reads windows of a fixed length (`Inputs.window_snippets`) gets those instead, overlapping as it says, of
-any video. All their candidates count, and are suppressed together over up to `TOGETHER_SNIPPETS`; beyond that, as
-above, in shares of that length, each with its neighbours.
-
-Scoring follows the originals: `predict_whole`, and `detect` if it is told so, take every video whole.
+any video.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tal.errors import FeatureError
-from tal.methods.base import Batch, Inputs, Method, Sample
-from tal.methods.batching import collate, padded_length, resize_sample, sliding_starts, sliding_step, sliding_window
-from tal.segments import Segments
+from tal.methods.base import Inputs, Sample
+from tal.methods.batching import resize_sample, sliding_step
 from tal.timeline import SnippetGrid
 
 WHOLE_SNIPPETS = 4096
 WINDOW_SNIPPETS = 2304
 MARGIN_SNIPPETS = 768
-TOGETHER_SNIPPETS = 16384
+
+EVERYTHING = (-np.inf, np.inf)
 
 Floats = NDArray[np.floating]
 
 _ENDLESS = 1 << 62
-_EVERYTHING = (-np.inf, np.inf)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -127,120 +119,12 @@ def _sliding(stream: FeatureStream, size: int, step: int) -> Iterator[Window]:
     first_idx, rows = 0, buffer.fill(size)
     if not rows:
         raise _nothing(stream)
-    yield Window(sample=_sample(stream, buffer.first(size), _part(stream.grid, 0, rows)), own_s=_EVERYTHING)
+    yield Window(sample=_sample(stream, buffer.first(size), _part(stream.grid, 0, rows)), own_s=EVERYTHING)
     while (rows := buffer.fill(size + step)) > size:
         moved = rows - size
         buffer.drop(moved)
         first_idx += moved
-        yield Window(sample=_sample(stream, buffer.first(size), _part(stream.grid, first_idx, size)), own_s=_EVERYTHING)
-
-
-@torch.no_grad()
-def own_candidates(method: Method, windows: Iterable[Window], *, batch_windows: int = 1) -> Iterator[Segments]:
-    """For every window, the candidates whose point lies in its own share.
-
-    Args:
-        method: In evaluation mode, on its device.
-        windows: In order.
-        batch_windows: As many windows of one padded length go through the network at once.
-    """
-    device = next(method.parameters()).device
-    for group in _groups(windows, method.inputs, batch_windows):
-        batch = collate([each.sample for each in group], method.inputs, train=False).to(device)
-        for each, found in zip(group, method.candidates(method(batch), batch), strict=True):
-            point_s = found.extra["point_s"].astype(np.float64)
-            yield found[(point_s >= each.own_s[0]) & (point_s < each.own_s[1])]
-
-
-def merge(method: Method, shares: Iterable[Segments], video_scores: Tensor | None = None) -> Segments:
-    """One video's detections from the candidates of its windows.
-
-    Every share is suppressed together with its two neighbours, and of the outcome its own detections are kept: no
-    duplicates across a border, memory for three shares, and a method's limit on the number of detections holds for
-    three shares at a time, not for the whole of a long video.
-
-    Args:
-        method: Its `suppress` is used.
-        shares: Candidates per window, in order.
-        video_scores: (K,) of the video, from an external classifier.
-
-    Returns:
-        Detections by falling score.
-    """
-    around: list[Segments] = []
-    kept: list[Segments] = []
-    position = 0
-    for position, share in enumerate(shares):
-        column = np.full(len(share), position)
-        around = [*around[-2:], replace(share, extra={**share.extra, "share_idx": column})]
-        if position:
-            kept.append(_own(method, around, position - 1, video_scores))
-    if not around:
-        return Segments.empty(method.classes)
-    kept.append(_own(method, around[-2:], position, video_scores))
-    return Segments.concat(kept).by_score()
-
-
-def detect(
-    method: Method,
-    stream: FeatureStream,
-    *,
-    batch_windows: int = 1,
-    video_scores: Tensor | None = None,
-    whole: bool = False,
-) -> Segments:
-    """A video's detections, by falling score.
-
-    Args:
-        method: In evaluation mode, on its device.
-        stream: The video.
-        batch_windows: As many windows of one padded length go through the network at once.
-        video_scores: (K,) of the video, from an external classifier.
-        whole: The video is one window and one share whatever its length, as in validation: all of it is held at once,
-            and the method's limit on the number of detections holds for all of it.
-
-    Raises:
-        FeatureError: no features at all.
-    """
-    windows = windows_of(stream, method.inputs, whole=_ENDLESS if whole else WHOLE_SNIPPETS)
-    shares = own_candidates(method, windows, batch_windows=batch_windows)
-    together = [Segments.concat(list(shares))] if whole else _together(shares, method.inputs)
-    return merge(method, together, video_scores)
-
-
-@torch.no_grad()
-def predict_whole(method: Method, batch: Batch, *, batch_windows: int = 8) -> list[Segments]:
-    """Detections per video of a batch of whole videos, as validation has them.
-
-    A method without windows of a fixed length sees each video at once, whatever its length; the others see theirs.
-    """
-    if method.inputs.window_snippets is None:
-        return method.predict(batch)
-    found = []
-    for row, grid in enumerate(batch.grids):
-        sample = Sample(
-            video=batch.videos[row],
-            streams={name: x[row, :, : grid.count].T for name, x in batch.streams.items()},
-            grid=grid,
-            duration_s=batch.durations_s[row],
-        )
-        starts = sliding_starts(grid.count, method.inputs)
-        windows = (Window(sample=sliding_window(sample, first, method.inputs), own_s=_EVERYTHING) for first in starts)
-        shares = own_candidates(method, windows, batch_windows=batch_windows)
-        scores = None if batch.video_scores is None else batch.video_scores[row]
-        found.append(merge(method, [Segments.concat(list(shares))], scores))
-    return found
-
-
-def _together(shares: Iterable[Segments], inputs: Inputs) -> Iterator[Segments]:
-    """Candidates of sliding windows joined into longer shares; others' as they are."""
-    if inputs.window_snippets is None:
-        yield from shares
-        return
-    most = max(TOGETHER_SNIPPETS // sliding_step(inputs), 2)
-    coming = iter(shares)
-    while joined := list(islice(coming, most)):
-        yield Segments.concat(joined)
+        yield Window(sample=_sample(stream, buffer.first(size), _part(stream.grid, first_idx, size)), own_s=EVERYTHING)
 
 
 def _part(grid: SnippetGrid, first_idx: int, count: int) -> SnippetGrid:
@@ -249,27 +133,6 @@ def _part(grid: SnippetGrid, first_idx: int, count: int) -> SnippetGrid:
 
 def _nothing(stream: FeatureStream) -> FeatureError:
     return FeatureError(f"{stream.video}: no features", cause="a video without a single snippet")
-
-
-def _own(method: Method, around: list[Segments], position: int, video_scores: Tensor | None) -> Segments:
-    found = method.suppress(Segments.concat(around), video_scores)
-    own = found[found.extra["share_idx"] == position]
-    return replace(own, extra={name: column for name, column in own.extra.items() if name != "share_idx"})
-
-
-def _groups(windows: Iterable[Window], inputs: Inputs, most: int) -> Iterator[list[Window]]:
-    """Consecutive windows of one padded length."""
-    group: list[Window] = []
-    lengths: set[int] = set()
-    for each in windows:
-        length = padded_length(each.sample.grid.count, inputs, train=False)
-        if group and (len(group) == most or length not in lengths):
-            yield group
-            group, lengths = [], set()
-        group.append(each)
-        lengths.add(length)
-    if group:
-        yield group
 
 
 def _sample(stream: FeatureStream, rows: Mapping[str, Floats], grid: SnippetGrid) -> Sample:

@@ -17,7 +17,7 @@ from tal.features.extractor import extract_video
 from tal.features.layout import Layout
 from tal.features.store import FeatureStore
 from tal.localization import Localizer
-from tal.methods.windows import detect
+from tal.methods.inference import detect
 from tal.package import load_model
 
 

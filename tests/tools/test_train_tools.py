@@ -15,6 +15,7 @@ from tal.ops.local_attention import local_attention
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
 from bench_localize import Clock
+from bench_localize import main as bench_localize
 from bench_train import as_the_original, chunked_attention, make_step
 from cross_validate import fold_indices
 
@@ -79,3 +80,12 @@ def test_clock_tells_a_parts_own_time():
     inner = clock.timed("inner", lambda: burn(0.04))
     clock.timed("outer", lambda: (inner(), burn(0.01)))()
     assert clock.seconds["inner"] > clock.seconds["outer"] > 0.009
+
+
+@pytest.mark.parametrize("recipe", ["thumos14/actionformer_i3d", "activitynet/actionformer_tsp"])
+def test_the_benchmark_of_localization_tells_all_parts(recipe, capsys):
+    words = ["--recipe", recipe, "--videos", "3", "--distinct", "2", "--width", "16", "--threads", "1"]
+    assert bench_localize(words) in (0, 1)  # of so small a network, suppression may take the largest share
+    said = capsys.readouterr().out
+    assert "3 videos, " in said
+    assert "one by one: the network's" in said

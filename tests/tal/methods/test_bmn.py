@@ -12,7 +12,7 @@ from tal.methods.base import Sample
 from tal.methods.batching import collate, resize_sample
 from tal.methods.bmn import Bmn, BmnOutputs
 from tal.methods.bmn_config import BmnConfig
-from tal.methods.windows import predict_whole
+from tal.methods.inference import predict_whole
 from tal.modules.boundary_losses import balanced_entropy, draw_bands, mean_square
 from tal.ops.boundary_targets import boundary_targets, peaks, segment_targets
 from tal.ops.nms import NmsConfig

@@ -10,7 +10,7 @@ from tal.errors import ConfigError
 from tal.methods.base import Sample
 from tal.methods.batching import collate
 from tal.methods.denoiseloc_segments import DenoiseSegments, DenoiseSegmentsConfig
-from tal.methods.windows import predict_whole
+from tal.methods.inference import predict_whole
 from tal.modules.refinement import Refined, RefinementConfig
 from tal.ops.matching import Matches
 from tal.ops.nms import NmsConfig
