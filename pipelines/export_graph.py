@@ -79,7 +79,7 @@ def named_tensors(outputs: Any) -> Iterator[tuple[str, Tensor]]:
 def fixed_length(method: Method) -> int | None:
     """T of methods that read sequences of one length only."""
     exact = method.inputs.window_snippets or method.inputs.resize_to
-    return None if exact is None else padded_length(method, exact)
+    return None if exact is None else method.network_length(exact)
 
 
 def longest_length(method: Method) -> int | None:
@@ -89,19 +89,11 @@ def longest_length(method: Method) -> int | None:
     return int(config.train_snippets) if limited else None
 
 
-def padded_length(method: Method, count: int) -> int:
-    """T that a sequence of so many snippets is padded to for the method's own results."""
-    unit = method.inputs.multiple_of
-    wanted = getattr(method.config, "padded_length", lambda same: same)(count)
-    least = method.inputs.window_snippets or method.inputs.resize_to or 1
-    return int(-(-max(count, wanted, least) // unit) * unit)
-
-
 def padded_lengths(method: Method, longest: int) -> list[tuple[int, int]]:
-    """(snippets up to which, T): `padded_length` of all counts up to `longest`."""
+    """(snippets up to which, T): `network_length` of all counts up to `longest`."""
     steps: list[tuple[int, int]] = []
     for count in range(1, longest + 1):
-        length = padded_length(method, count)
+        length = method.network_length(count)
         if steps and steps[-1][1] == length:
             steps.pop()
         steps.append((count, length))
@@ -128,7 +120,7 @@ def example_inputs(method: Method, count: int, *, videos: int = 2, tokens: int =
         tokens: L, where a query is asked; every second one is a little shorter.
     """
     inputs, generator = method.inputs, torch.Generator().manual_seed(0)
-    length, shorter = padded_length(method, count), torch.arange(videos)[:, None] % 2
+    length, shorter = method.network_length(count), torch.arange(videos)[:, None] % 2
     mask = (torch.arange(length) < count - shorter * (count // 5))[:, None]  # (B, 1, T)
     found = {
         f"streams.{name}": torch.randn(videos, width, length, generator=generator) * mask
@@ -230,9 +222,21 @@ def save_onnx(program: torch.export.ExportedProgram, path: Path, facts: Mapping[
 
 
 def run_torch(path: Path, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The outputs of a .pt2 file."""
+    """The outputs of a .pt2 file.
+
+    Raises:
+        ConfigError: it refuses the inputs' sizes; with torch's words.
+    """
     with torch.no_grad(), path.open("rb") as file:
-        return dict(torch.export.load(file).module()(dict(inputs)))
+        module = torch.export.load(file).module()
+        try:
+            return dict(module(dict(inputs)))
+        except AssertionError as error:
+            raise ConfigError(
+                f"{path} does not run on {len(inputs['mask'])} videos of {inputs['mask'].shape[-1]} snippets: {error}",
+                cause="an operation whose sizes torch.export took for fixed",
+                todo="try --format onnx or a newer torch, or report the method and its settings",
+            ) from error
 
 
 def run_onnx(path: Path, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from tal.annotations import read_annotations, results, subtitles
 from tal.annotations.records import Annotations
-from tal.console import meter
-from tal.errors import FeatureError, TalError, VideoError
+from tal.console import meter, tell_failed
+from tal.errors import FeatureError, TalError
 from tal.pipelines.reporting import Shown, build_report
 from tal.report.page import write_report
 from tal.segments import Segments, check_threshold
@@ -288,6 +288,4 @@ def _tell(out: Path, shown: Mapping[str, Segments], failed: Mapping[str, TalErro
         print("nothing scores as high as asked; --threshold 0 shows what there is")
     if page:
         print(f"to look at: {out / PAGE}")
-    for video, error in failed.items():
-        reason = f"{error.stage} failed: {error.reason}" if isinstance(error, VideoError) else error.given
-        print(f"  failed: {video}: {reason}")
+    tell_failed(failed)

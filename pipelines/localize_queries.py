@@ -9,7 +9,7 @@ from pathlib import Path
 from tal.annotations.csv import write_table
 from tal.annotations.moment_results import write_moments
 from tal.annotations.queries import Asked, read_queries
-from tal.console import track
+from tal.console import tell_failed, track
 from tal.errors import FeatureError, TalError
 from tal.methods.answers import Answer, moment_table
 from tal.pipelines.reporting import Shown, build_report
@@ -76,8 +76,7 @@ def localize_queries(
         held = {video: path for video, path in paths.items() if video in shown}
         write_report(out / PAGE, build_report(shown, page=out / PAGE, look=look, paths=held, embed_mb=embed_mb))
     print(f"{len(answers)} queries on {len(by_video) - len(failed)} videos answered: {out / MOMENTS}")
-    for video, reason in failed.items():
-        print(f"  failed: {video}: {reason.given}")
+    tell_failed(failed)
     return 1 if failed else 0
 
 

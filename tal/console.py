@@ -3,9 +3,11 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import TypeVar
+
+from tal.errors import TalError, VideoError
 
 Item = TypeVar("Item")
 
@@ -73,3 +75,14 @@ def meter(label: str, total: float) -> Iterator[Callable[[float], None]]:
         yield show
     finally:
         progress.stop()
+
+
+def tell_failed(failed: Mapping[str, TalError]) -> None:
+    """Print what went wrong, by video; what help there is, once for all that it is for."""
+    told: set[tuple[str, ...]] = {()}
+    for video, error in failed.items():
+        reason = f"{error.stage} failed: {error.reason}" if isinstance(error, VideoError) else error.given
+        print(f"  failed: {video}: {reason}")
+        if error.help not in told:
+            told.add(error.help)
+            print("\n".join(f"  {line}" for line in error.help))

@@ -22,8 +22,13 @@ class TalError(Exception):
         super().__init__(given)
 
     def __str__(self) -> str:
+        return "\n".join([self.given, *self.help])
+
+    @property
+    def help(self) -> tuple[str, ...]:
+        """Lines that say what would have been right, why it is not, and what to do; indented."""
         parts = (("expected", self.expected), ("likely cause", self.cause), ("what to do", self.todo))
-        return "\n".join([self.given, *(f"  {name}: {text}" for name, text in parts if text)])
+        return tuple(f"  {name}: {text}" for name, text in parts if text)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.args, self.__dict__)

@@ -68,7 +68,7 @@ METHODS = Registry(
         "mrav_ff_tridet": ("tal.methods.mrav_ff:MravFfTriDet", "TriDet that hears, by gates at every level"),
         "tal": (
             "tal.methods.own:TalLocalizer",
-            "ours for small data: several pyramids averaged, window's classes judged",
+            "ours for small data: three kinds of pyramids, averaged point by point",
         ),
         "moment_detr": ("tal.methods.moment_detr:MomentDetr", "moments and highlights for a sentence, as a set"),
         "denoiseloc": ("tal.methods.denoiseloc:DenoiseLoc", "moments for a sentence, from spans that begin as noise"),

@@ -4,6 +4,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tal.features.layout import Layout
 from tal.timeline import SnippetGrid
 
 _SUFFIXES = (".npy", ".npz", ".pt", ".pth")
+_TRIED, _ASKED = 32, 3
 
 
 class ForeignFolder:
@@ -27,14 +29,13 @@ class ForeignFolder:
         layout: What the files do not say.
 
     Raises:
-        FeatureError: no such folder, no feature files, files of several kinds, or an unreadable first file.
+        FeatureError: no such folder, no feature files, files of several kinds, or none of the first can be read.
     """
 
     def __init__(self, folder: Path, layout: Layout) -> None:
         self.folder, self.layout = folder, layout
         self._paths = _paths(folder, layout.prefix)
-        first = self._read(next(iter(self._paths)))
-        self.spec = layout_spec(layout, width=first.shape[-1], dtype=str(first.dtype))
+        self.spec = self._spec()
 
     def __repr__(self) -> str:
         return f"ForeignFolder({str(self.folder)!r}, {len(self._paths)} videos, width {self.spec.width})"
@@ -54,6 +55,25 @@ class ForeignFolder:
         if duration_s is not None:
             grid.check_duration(duration_s, name=f"features of {video}")
         return VideoFeatures(video=video, features=features, grid=grid, duration_s=duration_s)
+
+    def _spec(self) -> FeatureSpec:
+        """What most of a few files are; a damaged or foreign one among them is its video's fault alone."""
+        kinds: Counter[tuple[int, str]] = Counter()
+        wrong: list[FeatureError] = []
+        for video in islice(self._paths, _TRIED):
+            try:
+                found = self._read(video)
+                checked(found, name=str(self._paths[video]), width=None, nan=self.layout.nan)
+            except FeatureError as error:
+                wrong.append(error)
+                continue
+            kinds[found.shape[-1], str(found.dtype)] += 1
+            if kinds.total() == _ASKED:
+                break
+        if not kinds:
+            raise wrong[0]
+        ((width, dtype), _), *_ = kinds.most_common(1)
+        return layout_spec(self.layout, width=width, dtype=dtype)
 
     def _read(self, video: str) -> NDArray[np.generic]:
         path = self._paths.get(video)
@@ -158,11 +178,12 @@ def _read_array(path: Path, key: str | None) -> NDArray[np.generic]:
     except OSError as error:
         raise FeatureError(f"{path} cannot be read: {error}") from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        pickled = "pickle" in str(error).lower()
+        pickled = "pickle" in str(error)  # numpy's words advise to load it nevertheless
+        objects = "Python objects pickled into it, which could run foreign code"
         raise FeatureError(
-            f"{path} is not a plain array file: {error}",
+            f"{path} is not a plain array file" + ("" if pickled else f": {error}"),
             expected="numbers saved by numpy.save or numpy.savez",
-            cause="Python objects were pickled into it, which could run foreign code" if pickled else "a damaged file",
+            cause=f"a damaged file, or {objects}" if pickled else "a damaged file",
             todo="save it again as a plain float array" if pickled else "",
         ) from error
 

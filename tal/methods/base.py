@@ -44,6 +44,11 @@ class Inputs:
     window_overlap: float = 0.0
     positions: int = 1
 
+    def padded(self, count: int) -> int:
+        """T that `count` snippets are padded to in inference: a window of fixed length, a multiple that is wanted."""
+        longest = max(count, self.window_snippets or 0)
+        return -(-longest // self.multiple_of) * self.multiple_of
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
@@ -154,6 +159,10 @@ class Method(nn.Module):
     def inputs(self) -> Inputs:
         """The streams it reads and the windowing it wants."""
         raise NotImplementedError
+
+    def network_length(self, count: int) -> int:
+        """T with which a window of `count` snippets goes through the network."""
+        return self.inputs.padded(max(count, self.inputs.resize_to or 1))
 
     def set_feature_stats(self, stats: Mapping[str, tuple[Tensor, Tensor]]) -> None:
         """Standardise each stream with the training split's mean and deviation, (C,) each, by stream name."""

@@ -174,11 +174,8 @@ def padded_length(longest: int, inputs: Inputs, *, train: bool) -> int:
     what it is given to the length that it wants (see `tal.methods.lengths`).
     Methods with windows of a fixed length get that length.
     """
-    if inputs.window_snippets is not None:
-        longest = max(longest, inputs.window_snippets)
-    step = inputs.multiple_of
-    length = -(-longest // step) * step
-    return min(length, max(inputs.train_snippets, longest)) if train else length
+    length = inputs.padded(longest)
+    return min(length, max(inputs.train_snippets, inputs.window_snippets or 0, longest)) if train else length
 
 
 def collate(samples: Sequence[Sample], inputs: Inputs, train: bool) -> Batch:

@@ -7,12 +7,13 @@ it costs. Scoring follows the originals: `predict_whole`, and `detect` if it is 
 Of windows of a fixed length all candidates count, and are suppressed together over up to `TOGETHER_SNIPPETS`; beyond
 that, as above, in shares of that length.
 
-Short windows go through the network together, of whatever videos they are: `CPU_SNIPPETS` or `GPU_SNIPPETS` of them at
-most. A CPU gains while a batch stays in its caches, a GPU as long as it is not full.
+Short windows go through the network together, of whatever videos they are: of those that come next, up to `AHEAD`
+batches of them, the ones of about one length, `CPU_SNIPPETS` or `GPU_SNIPPETS` at most, as the network pads them. A CPU
+gains while a batch stays in its caches, a GPU as long as it is not full.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby, islice
 from operator import itemgetter
@@ -23,13 +24,15 @@ from torch import Tensor
 
 from tal.errors import TalError
 from tal.methods.base import Batch, Inputs, Method, Sample
-from tal.methods.batching import check_streams, collate, padded_length, sliding_starts, sliding_step, sliding_window
+from tal.methods.batching import check_streams, collate, sliding_starts, sliding_step, sliding_window
 from tal.methods.windows import EVERYTHING, WHOLE_SNIPPETS, FeatureStream, Window, windows_of
 from tal.segments import Segments
 
 TOGETHER_SNIPPETS = 16384
 CPU_SNIPPETS = 2048
 GPU_SNIPPETS = 16384
+AHEAD = 4
+ABOUT = 0.8
 
 _ENDLESS = 1 << 62
 
@@ -120,16 +123,21 @@ def own_candidates(
     Args:
         method: In evaluation mode, on its device.
         windows: In order.
-        batch_snippets: As many consecutive windows of one padded length as together have so many snippets, one at
-            least, go through the network at once; None: what suits the device.
+        batch_snippets: Windows of about one length (the shortest at least `ABOUT` of the longest) that together have at
+            most so many snippets, one window at least, go through the network at once; None: what suits the device.
     """
     device = next(method.parameters()).device
-    most = batch_snippets or (CPU_SNIPPETS if device.type == "cpu" else GPU_SNIPPETS)
-    for group in _groups(windows, method.inputs, most):
-        batch = collate([each.sample for each in group], method.inputs, train=False).to(device)
-        for each, found in zip(group, method.candidates(method(batch), batch), strict=True):
-            point_s = found.extra["point_s"].astype(np.float64)
-            yield each.sample.video, found[(point_s >= each.own_s[0]) & (point_s < each.own_s[1])]
+    most = (batch_snippets or (CPU_SNIPPETS if device.type == "cpu" else GPU_SNIPPETS)) // method.inputs.positions
+    for coming, lengths in _lots(windows, method, most):
+        found: dict[int, Segments] = {}
+        for rows in _batches(lengths, most):
+            samples = [coming[row].sample for row in rows]
+            batch = collate(samples, method.inputs, train=False).to(device)
+            found |= zip(rows, method.candidates(method(batch), batch), strict=True)
+        for row, each in enumerate(coming):
+            own = found.pop(row)
+            point_s = own.extra["point_s"].astype(np.float64)
+            yield each.sample.video, own[(point_s >= each.own_s[0]) & (point_s < each.own_s[1])]
 
 
 def merge(method: Method, shares: Iterable[Segments], video_scores: Tensor | None = None) -> Segments:
@@ -206,16 +214,29 @@ def _own(method: Method, around: list[Segments], position: int, video_scores: Te
     return replace(own, extra={name: column for name, column in own.extra.items() if name != "share_idx"})
 
 
-def _groups(windows: Iterable[Window], inputs: Inputs, most: int) -> Iterator[list[Window]]:
-    """Consecutive windows of one padded length, that together have at most so many snippets."""
-    group: list[Window] = []
-    common = 0
+def _lots(windows: Iterable[Window], method: Method, most: int) -> Iterator[tuple[list[Window], list[int]]]:
+    """Windows that wait for one another, with their lengths in the network; one that fills half a batch does not."""
+    lot: list[Window] = []
+    lengths: list[int] = []
     for each in windows:
-        length = padded_length(each.sample.grid.count, inputs, train=False)
-        if group and (length != common or (len(group) + 1) * length * inputs.positions > most):
-            yield group
-            group = []
-        group.append(each)
-        common = length
-    if group:
-        yield group
+        lot.append(each)
+        lengths.append(method.network_length(each.sample.grid.count))
+        if 2 * lengths[-1] > most or sum(lengths) >= AHEAD * most:
+            yield lot, lengths
+            lot, lengths = [], []
+    if lot:
+        yield lot, lengths
+
+
+def _batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Rows of about one length, that together have at most so many snippets when they are padded to the longest."""
+    rows: list[int] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if rows:
+            longest = lengths[rows[0]]
+            if (len(rows) + 1) * longest > most or lengths[row] < ABOUT * longest:
+                yield rows
+                rows = []
+        rows.append(row)
+    if rows:
+        yield rows

@@ -142,6 +142,10 @@ class PyramidMethod(Method):
             resize_to=c.train_snippets if c.resize else None,
         )
 
+    def network_length(self, count: int) -> int:
+        """T with which a window of `count` snippets goes through the network: as far as its own padding matters."""
+        return super().network_length(self.config.padded_length(count))
+
     def set_feature_stats(self, stats: Mapping[str, tuple[Tensor, Tensor]]) -> None:
         """Standardise each stream with the training split's mean and deviation, (C,) each, by stream name."""
         self.streams.set_stats(stats)

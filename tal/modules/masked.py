@@ -51,6 +51,14 @@ class MaskedConv(nn.Conv1d):
         return x * mask
 
 
+class GroupNorm(nn.GroupNorm):
+    """torch's, which does not refuse a group of one value: the coarsest level of a short video has one position."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) -> (B, C, T)."""
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
 class Pointwise(nn.Linear):
     """A linear layer at every position, its bias starting at zero.
 

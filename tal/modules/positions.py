@@ -4,12 +4,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tal.ops.exporting import exporting
+
 
 class SinusoidPositions(nn.Module):
     """Adds sine (even channels) and cosine (odd channels) of the position, divided by sqrt(C) (Vaswani et al. 2017).
 
-    A sequence as long as the table or longer gets the table stretched linearly to its length. The table is no part of
-    the state dict.
+    A sequence as long as the table or longer gets the table stretched linearly to its length; an exported network reads
+    no more than the table holds. The table is no part of the state dict.
     """
 
     table: Tensor
@@ -25,7 +27,10 @@ class SinusoidPositions(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, C, T), mask (B, 1, T) -> (B, C, T)."""
         T = x.shape[-1]
-        table = self.table
-        if table.shape[-1] < T:
-            table = F.interpolate(table, T, mode="linear", align_corners=False)
-        return x + table[..., :T] * mask
+        if exporting():  # by indices: a slice would say which of them T has to be
+            table = self.table.index_select(-1, torch.arange(T, device=x.device))
+        elif self.table.shape[-1] < T:
+            table = F.interpolate(self.table, T, mode="linear", align_corners=False)
+        else:
+            table = self.table[..., :T]
+        return x + table * mask

@@ -6,7 +6,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tal.modules.masked import ChannelNorm, MaskedConv, downsample_mask
+from tal.modules.masked import ChannelNorm, GroupNorm, MaskedConv, downsample_mask
 
 
 def halved_levels(
@@ -58,7 +58,7 @@ class SharedNorm(nn.Module):
         if kind == "layer":
             self.norm = ChannelNorm(width)
         elif kind == "group":
-            self.norm = nn.GroupNorm(groups, width, affine=False)
+            self.norm = GroupNorm(groups, width, affine=False)
 
     def forward(self, levels: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
         """Per level (B, C, T_l) -> (B, C, T_l)."""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tal.modules.masked import ChannelNorm, MaskedConv, Pointwise, convolve, residual_scale
+from tal.modules.masked import ChannelNorm, GroupNorm, MaskedConv, Pointwise, convolve, residual_scale
 from tal.ops.exporting import max_pool
 
 NORM_GROUPS = 16
@@ -51,7 +51,7 @@ class SgpBlock(nn.Module):
         super().__init__()
         self.stride, self.downsampling = stride, downsampling
         self.norm = ChannelNorm(width)
-        self.norm_mlp = nn.GroupNorm(NORM_GROUPS, width)
+        self.norm_mlp = GroupNorm(NORM_GROUPS, width)
         kernels = {
             "gate": kernel_size,
             "instant": 1,

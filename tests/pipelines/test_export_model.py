@@ -20,7 +20,6 @@ from tal.pipelines.export_graph import (
     example_inputs,
     export_program,
     fixed_length,
-    padded_length,
     padded_lengths,
     run_onnx,
     save_onnx,
@@ -35,14 +34,22 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from methods_small import CLASSES, STREAM, WIDTH, small_method
 
 
-def _package(name):
-    method = small_method(name).eval()
+def _package(name, **settings):
+    method = small_method(name, **settings).eval()
     return SimpleNamespace(method=name, model=method, classes=method.classes, thresholds={}, features={})
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_network_is_exported(name, tmp_path):
-    package = _package(name)
+    _exported(_package(name), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["actionformer", "tridet", "asl", "mrav_ff_tridet"])
+def test_networks_with_positions_are_exported(name, tmp_path):
+    _exported(_package(name, absolute_positions=True), tmp_path)
+
+
+def _exported(package, tmp_path):
     program, facts = export_program(package.model), facts_of(package, "onnx")
     save_torch(program, tmp_path / "model.pt2", facts)
     assert compare(package, tmp_path / "model.pt2", "torch-export") < 1e-5
@@ -53,7 +60,7 @@ def test_every_network_is_exported(name, tmp_path):
 @pytest.mark.parametrize("name", METHODS)
 def test_two_lengths_are_compared_where_the_network_has_two(name):
     method = small_method(name)
-    first, second = (padded_length(method, count) for count in check_counts(method))
+    first, second = (method.network_length(count) for count in check_counts(method))
     assert (first == second) == (fixed_length(method) is not None)
     assert set(example_inputs(method, 20, videos=3)) >= {"mask", f"streams.{STREAM}"}
 

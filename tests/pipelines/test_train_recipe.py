@@ -29,6 +29,7 @@ WANTED = {
     "ego4d_mq/actionformer_slowfast",
     "ego4d_mq/actionformer_egovlp",
     "multithumos/actionformer_i3d",
+    "multithumos/actionformer_rgb",
     "charades/actionformer_i3d",
     "thumos14/tridet_i3d",
     "activitynet/tridet_tsp",

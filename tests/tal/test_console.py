@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from tal.console import meter
+from tal.console import meter, tell_failed
+from tal.errors import FeatureError, VideoError
 
 
 class Terminal(io.StringIO):
@@ -28,3 +29,16 @@ def test_a_meter_is_silent_elsewhere(capsys):
     with meter("localize", 2) as progress:
         progress(1.0)
     assert capsys.readouterr().err == ""
+
+
+def test_failures_are_told_with_their_help_once(capsys):
+    missing = [FeatureError(f"no {video}", expected="a file", todo="extract it") for video in "ab"]
+    tell_failed({"a": missing[0], "b": missing[1], "c": VideoError("c.mp4", "open", "empty"), "d": FeatureError("odd")})
+    assert capsys.readouterr().out.splitlines() == [
+        "  failed: a: no a",
+        "    expected: a file",
+        "    what to do: extract it",
+        "  failed: b: no b",
+        "  failed: c: open failed: empty",
+        "  failed: d: odd",
+    ]

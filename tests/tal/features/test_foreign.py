@@ -170,6 +170,20 @@ def test_files_that_are_no_arrays(tmp_path, suffix, content):
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".pt"])
+def test_a_damaged_file_is_its_own_videos_fault(tmp_path, suffix):
+    for video, values in (("a", array()[:, :2]), ("c", array()), ("d", array())):
+        save(tmp_path / f"{video}{suffix}", values)
+    (tmp_path / f"b{suffix}").write_bytes(b"")
+    source = open_features(tmp_path, layout=I3D)
+    assert source.spec.width == array().shape[1]
+    assert source.load("d").features.shape == array().shape
+    with pytest.raises(FeatureError, match=f"b{suffix}"):
+        source.load("b")
+    with pytest.raises(FeatureError, match="width 2"):
+        source.load("a")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".pt"])
 def test_a_truncated_file(tmp_path, suffix):
     path = tmp_path / f"v{suffix}"
     save(path, array())

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 
-def random_weights(settings, *, seed=0):
-    """Weights of every name and shape that the original's checkpoint has for these settings (see the layout notes)."""
+def layout(settings):
+    """Name -> shape of all weights that the original's checkpoint has for these settings (see the layout notes)."""
     data, model = settings["dataset"], settings["model"]
     several = isinstance(data["input_dim"], list)
     width = sum(model["embd_dim"]) if several else model["embd_dim"]
@@ -60,9 +60,13 @@ def random_weights(settings, *, seed=0):
         norm(f"{head}.norm.1", model["head_dim"])
     conv("cls_head.cls_head.conv", model["head_dim"], data["num_classes"], 3)
     conv("reg_head.offset_head.conv", model["head_dim"], 2, 3)
+    return shapes
 
+
+def random_weights(settings, *, seed=0):
+    """A checkpoint's weights, of sizes at which all of the network is at work."""
     generator = torch.Generator().manual_seed(seed)
-    weights = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    weights = {name: torch.randn(shape, generator=generator) for name, shape in layout(settings).items()}
     for name, value in weights.items():
         if name.endswith("weight") and "norm" not in name and ".ln" not in name:
             value /= math.sqrt(value[0].numel())

@@ -17,6 +17,7 @@ from tal.methods.actionformer import ActionFormer, ActionFormerConfig
 from tal.methods.base import Batch, Inputs, Sample
 from tal.methods.batching import collate, sliding_starts
 from tal.methods.inference import detect, detect_each, merge, own_candidates, predict_whole
+from tal.methods.tridet import TriDet, TriDetConfig
 from tal.methods.windows import MARGIN_SNIPPETS, windows_of
 from tal.ops.nms import NmsConfig
 from tal.segments import Segments
@@ -166,11 +167,11 @@ def test_features_of_another_width(method):
 def test_windows_of_several_videos_go_through_the_network_together(method, monkeypatch):
     counts = {"a": 30, "b": 700, "c": 25, "d": 31, "e": 28, "f": 90}
     alone = {video: detect(method, stream(features_of(count), video=video)) for video, count in counts.items()}
-    monkeypatch.setattr("tal.methods.inference.CPU_SNIPPETS", 64)
+    monkeypatch.setattr("tal.methods.inference.CPU_SNIPPETS", 128)
     asked, forward = [], method.forward
     monkeypatch.setattr(method, "forward", lambda batch: asked.append(batch.videos) or forward(batch))
     found = dict(detect_each(method, opened(counts)))
-    assert asked == [("a",), ("b",), ("c", "d"), ("e",), ("f",)]
+    assert asked == [("b",), ("a",), ("f",), ("c", "d", "e")]  # what fills half a batch waits for nothing
     assert list(found) == list(counts)
     for video, expected in alone.items():
         for column in ("start_s", "end_s", "score"):
@@ -179,6 +180,26 @@ def test_windows_of_several_videos_go_through_the_network_together(method, monke
 
 def opened(counts):
     return [(video, stream(features_of(count), video=video)) for video, count in counts.items()]
+
+
+def test_videos_of_about_one_length_go_together_wherever_they_stand(method, monkeypatch):
+    monkeypatch.setattr("tal.methods.inference.CPU_SNIPPETS", 1000)
+    asked, forward = [], method.forward
+    monkeypatch.setattr(method, "forward", lambda batch: asked.append(batch.mask.shape) or forward(batch))
+    counts = {f"{number}": 100 if number % 2 else 20 + number // 4 for number in range(40)}
+    assert list(dict(detect_each(method, opened(counts)))) == list(counts)
+    assert asked == [(8, 1, 104), (8, 1, 104), (4, 1, 104), (20, 1, 32)]
+
+
+def test_what_a_network_pads_counts(monkeypatch):
+    monkeypatch.setattr("tal.methods.inference.CPU_SNIPPETS", 256)
+    model = TriDet(
+        TriDetConfig(streams={"a": 6}, classes=("x", "y", "z"), train_snippets=64, width=32, branch_layers=3)
+    )
+    asked, network = [], model.network
+    monkeypatch.setattr(model, "network", lambda streams, mask: asked.append(mask.shape) or network(streams, mask))
+    assert len(dict(detect_each(model.eval(), opened({f"{number}": 9 for number in range(10)})))) == 10
+    assert asked == [(4, 1, 64), (4, 1, 64), (2, 1, 64)]
 
 
 def test_a_batch_of_maps_is_smaller():
@@ -256,6 +277,9 @@ class _Fixed(torch.nn.Module):
         self.inputs = Inputs(streams={"a": 1}, train_snippets=4, window_snippets=4, window_overlap=overlap)
         self.anchor = torch.nn.Parameter(torch.zeros(()))
         self.rows, self.suppressed = [], []
+
+    def network_length(self, count):
+        return self.inputs.padded(count)
 
     def forward(self, batch):
         self.rows.append(len(batch))

@@ -50,6 +50,12 @@ def test_overfits_a_handful_of_clips(changes):
     learns(_model(**changes), clips(2))
 
 
+def test_a_level_of_one_position_with_a_channel_per_group():
+    model = _model(width=16, train_snippets=8).eval()
+    (found,) = model.predict(clips(counts=[5], T=8))
+    assert np.isfinite(found.score).all()
+
+
 @pytest.mark.parametrize("init_std", [0.0, 0.1])
 def test_depthwise_convolutions_that_start_at_zero_never_learn(init_std):
     model, batch = _model(init_std=init_std), clips(2)
