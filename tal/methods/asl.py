@@ -5,26 +5,31 @@ over the instance's length, and by evaluators that foresee how good a point's ou
 the features of sensitive moments of one class together. Inference is ActionFormer's, at its cost.
 
 The paper's code is not public; its formulas are followed, and what they leave open is marked as ours. The authors'
-variant for Ego4D (JonnyS1226/ego4d_asl) gave the other form of the Gaussians and the label-involved loss. Left out of
-it: its faults (negated positions, divided by the stride as well; momentum networks that nothing reads; a contrast whose
-mask is out of order), and its XLNet and channel attention, which change the network and not the losses.
+variant for Ego4D (JonnyS1226/ego4d_asl, arXiv:2306.09172) gave the other form of the Gaussians, label-involved loss,
+channel attention in the stem, and a layer of XLNet between the finest level and the next. Left out of it: its faults
+(negated positions, divided by the stride as well; momentum networks that nothing reads; a contrast whose mask is out of
+order).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from tal.methods.actionformer import ActionFormer, ActionFormerConfig
 from tal.methods.base import Batch
 from tal.methods.pyramid import Matched, PyramidOutputs
 from tal.methods.pyramid_config import require
+from tal.modules.attention import TransformerBlock
+from tal.modules.channel_attention import ChannelBlock
 from tal.modules.losses import diou_loss, distance_tiou
 from tal.modules.processes import mean_over_processes, process_count, rows_of_all_processes
+from tal.modules.pyramid import halved_levels
+from tal.modules.relative_attention import RelativeLayer
 from tal.modules.sensitivity import ClassSensitivity, Evaluator, contrast, most_sensitive, pooled
 
 _LOWEST_LOG = -100.0
@@ -53,6 +58,9 @@ class AslConfig(ActionFormerConfig):
         contrast_temperature: Of the contrastive loss.
         contrast_levels: Features for it: of the "finest" level, or of "all".
         label_weight: Of the label-involved loss of the Ego4D variant; 0: none, as in the paper.
+        channel_share: Share of channel attention in what the stem's blocks give, as in the Ego4D variant; 0: none.
+        bridge: What the finest level goes through on its way to the coarser ones, as in the Ego4D variant: a layer of
+            "xlnet", of `heads` heads and twice the width; the "stem"'s first block once more; or "none".
     """
 
     class_sensitivity: bool = True
@@ -69,6 +77,8 @@ class AslConfig(ActionFormerConfig):
     contrast_temperature: float = 0.07
     contrast_levels: Literal["finest", "all"] = "finest"
     label_weight: float = 0.0
+    channel_share: float = 0.0
+    bridge: Literal["none", "stem", "xlnet"] = "none"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,6 +93,14 @@ class AslConfig(ActionFormerConfig):
         require(self.evaluator_points in kinds, f"evaluator_points {self.evaluator_points!r}", " or ".join(kinds))
         levels = ("finest", "all")
         require(self.contrast_levels in levels, f"contrast_levels {self.contrast_levels!r}", " or ".join(levels))
+        bridges = ("none", "stem", "xlnet")
+        require(self.bridge in bridges, f"bridge {self.bridge!r}", " or ".join(bridges))
+        require(0 <= self.channel_share < 1, f"channel_share of {self.channel_share}", "a share in [0, 1)")
+        stem = self.stem_layers > 0 and self.encoder == "transformer"
+        require(stem or self.bridge != "stem", "bridge of a stem that is not there", "stem_layers, of transformers")
+        require(
+            stem or not self.channel_share, "channel_share of a stem that is not there", "stem_layers, of transformers"
+        )
         weighs = self.class_sensitivity or self.instance_sensitivity
         require(weighs or not self.contrast_weight, "a contrast of sensitive points without sensitivity", "either")
         require(
@@ -109,6 +127,33 @@ class Asl(ActionFormer):
         self.gaussians = ClassSensitivity(self.outputs, c.sensitivity_form) if c.class_sensitivity else None
         self.evaluate_class = Evaluator(width, c.evaluator_width) if c.instance_sensitivity else None
         self.evaluate_ends = Evaluator(width, c.evaluator_width) if c.instance_sensitivity else None
+        blocks = c.stem_layers if c.channel_share else 0
+        self.channels = nn.ModuleList(ChannelBlock(c.width, c.heads, drop_path=c.drop_path) for _ in range(blocks))
+        self.bridge: RelativeLayer | None = None
+        if c.bridge == "xlnet":
+            self.bridge = RelativeLayer(c.width, c.heads, hidden=2 * c.width, dropout=c.dropout)
+
+    def encode(self, x: Tensor, mask: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """(B, width, T), mask (B, 1, T) -> per level (B, width, T_l), masks (B, 1, T_l)."""
+        c = self.config
+        if not c.channel_share and c.bridge == "none":
+            return super().encode(x, mask)
+        for index in range(c.stem_layers):
+            x = self._stem(index, x, mask)  # (B, width, T)
+        beyond = x
+        if self.bridge is not None:
+            beyond = self.bridge(x, mask)
+        elif c.bridge == "stem":
+            beyond = self._stem(0, x, mask)
+        levels, masks = halved_levels(beyond, mask, self.branch)
+        return [x, *levels[1:]], masks
+
+    def _stem(self, index: int, x: Tensor, mask: Tensor) -> Tensor:
+        block, share = cast("TransformerBlock", self.stem[index]), self.config.channel_share
+        found: Tensor = block(x, mask)
+        if not share:
+            return found
+        return (1 - share) * found + share * self.channels[index](block.norm_attention(x), mask)
 
     def loss(self, outputs: PyramidOutputs, batch: Batch) -> dict[str, Tensor]:
         """ActionFormer's losses with weighted positives, and those of the sensitivity itself.

@@ -49,6 +49,10 @@ def test_networks_with_positions_are_exported(name, tmp_path):
     _exported(_package(name, absolute_positions=True), tmp_path)
 
 
+def test_the_challenge_network_of_asl_is_exported(tmp_path):
+    _exported(_package("asl", channel_share=0.2, bridge="xlnet"), tmp_path)
+
+
 def _exported(package, tmp_path):
     program, facts = export_program(package.model), facts_of(package, "onnx")
     save_torch(program, tmp_path / "model.pt2", facts)

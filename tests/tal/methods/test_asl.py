@@ -16,7 +16,16 @@ from tal.modules.losses import distance_tiou
 from tal.segments import Segments
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
-from clips import CLASSES, WIDTH, clips, every_parameter_learns, learns, trains_in_bfloat16, trains_without_instances
+from clips import (
+    CLASSES,
+    WIDTH,
+    clips,
+    every_parameter_learns,
+    learns,
+    same_in_any_batch,
+    trains_in_bfloat16,
+    trains_without_instances,
+)
 
 HOST = {
     "streams": {"features": WIDTH},
@@ -295,3 +304,26 @@ def test_overfits_a_handful_of_clips():
 def test_settings_that_make_no_sense_are_refused(changes, text):
     with pytest.raises(ConfigError, match=text):
         _asl(**changes)
+
+
+def test_the_challenge_networks_parts():
+    host, asl = _host().state_dict(), _asl(channel_share=0.2, bridge="xlnet").state_dict()
+    assert all(torch.equal(asl[name], value) for name, value in host.items())  # from the same seed
+    batch = clips(2, counts=[60, 41])
+    plain = _asl().eval()(batch)
+    for changes, levels in (({"channel_share": 0.5}, 4), ({"bridge": "xlnet"}, 3), ({"bridge": "stem"}, 3)):
+        model = _asl(**changes).eval()
+        found = model(batch)
+        differ = [not torch.equal(a, b) for a, b in zip(found.logits, plain.logits, strict=True)]
+        assert sum(differ) == levels
+        assert differ[-1]
+        every_parameter_learns(_asl(**changes, drop_path=0.0), batch)
+        same_in_any_batch(model, 41, ("logits", "offsets"))
+
+
+def test_the_challenge_networks_parts_need_a_stem():
+    for changes in ({"channel_share": 0.2}, {"bridge": "stem"}):
+        with pytest.raises(ConfigError, match="stem that is not there"):
+            _asl(stem_layers=0, **changes)
+    with pytest.raises(ConfigError, match="bridge 'bert'"):
+        _asl(bridge="bert")
