@@ -68,7 +68,7 @@ METHODS = Registry(
         "mrav_ff_tridet": ("tal.methods.mrav_ff:MravFfTriDet", "TriDet that hears, by gates at every level"),
         "tal": (
             "tal.methods.own:TalLocalizer",
-            "ours for small data: three kinds of pyramids, averaged point by point",
+            "ours for small data: an ActionFormer and three TriDets, averaged",
         ),
         "moment_detr": ("tal.methods.moment_detr:MomentDetr", "moments and highlights for a sentence, as a set"),
         "denoiseloc": ("tal.methods.denoiseloc:DenoiseLoc", "moments for a sentence, from spans that begin as noise"),

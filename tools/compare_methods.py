@@ -158,15 +158,6 @@ METHODS: Mapping[str, Compared] = {
     ),
     "csa_bmn": Compared(**_PROPOSALS, about="the same, its features weighed by class semantics"),
     "tal": Compared(recipe="tal", about="ours, with recipes of its own"),
-    "tridet_voting": Compared(
-        method="tridet", recipe="tal", about="to compare with `tal`: TriDet with its suppression"
-    ),
-    "three_tridets": Compared(
-        method="tal",
-        recipe="tal",
-        changes={"model": {"members": ["tridet"] * 3}},
-        about="to compare with `tal`: three of a kind averaged",
-    ),
 }
 
 

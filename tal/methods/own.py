@@ -1,9 +1,10 @@
 """`tal`: our localizer for data sets of a few dozen recordings. The composition is ours; its pieces are not.
 
-ActionFormer (Zhang, Wu, Li 2022), TriDet (Shi et al. 2023) and TemporalMaxer (Tang, Kim, Sohn 2023) disagree in what
-they get wrong. They have the same points, on the same pyramid, so they are averaged before anything is suppressed: of
-every point and class the mean of their probabilities, and of the segments that they propose there. This is a deep
-ensemble (Lakshminarayanan et al. 2017) whose members differ in kind, not in initial weights alone.
+ActionFormer (Zhang, Wu, Li 2022) and TriDet (Shi et al. 2023) have the same points, on the same pyramid, and so have
+their twins with other initial weights. What one network gets wrong another need not: one ActionFormer and three TriDets
+are averaged before anything is suppressed, of every point and class their probabilities, and of the segments that they
+propose there. This is a deep ensemble (Lakshminarayanan et al. 2017). TemporalMaxer (Tang, Kim, Sohn 2023) may be a
+member too.
 
 The members learn side by side from the same windows, each with its own losses; only the norm to which gradients are
 clipped is that of all together. Unlike the originals, windows are not padded to the longest of training when they are
@@ -39,7 +40,7 @@ class TalConfig(PyramidConfig):
         drop_path: Share of dropped paths, of ActionFormer and TriDet.
     """
 
-    members: tuple[Kind, ...] = ("actionformer", "tridet", "temporalmaxer")
+    members: tuple[Kind, ...] = ("actionformer", "tridet", "tridet", "tridet")
     window: int = 19
     heads: int = 4
     drop_path: float = 0.1

@@ -24,6 +24,7 @@ SMALL = TalConfig(
     init_loss_norm=20,
     window=9,
     drop_path=0.0,
+    members=("actionformer", "tridet", "temporalmaxer"),
 )
 
 
