@@ -135,15 +135,12 @@ class Asl(ActionFormer):
 
     def encode(self, x: Tensor, mask: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """(B, width, T), mask (B, 1, T) -> per level (B, width, T_l), masks (B, 1, T_l)."""
-        c = self.config
-        if not c.channel_share and c.bridge == "none":
-            return super().encode(x, mask)
-        for index in range(c.stem_layers):
+        for index in range(self.config.stem_layers):
             x = self._stem(index, x, mask)  # (B, width, T)
         beyond = x
         if self.bridge is not None:
             beyond = self.bridge(x, mask)
-        elif c.bridge == "stem":
+        elif self.config.bridge == "stem":
             beyond = self._stem(0, x, mask)
         levels, masks = halved_levels(beyond, mask, self.branch)
         return [x, *levels[1:]], masks

@@ -45,8 +45,8 @@ def _by_class(path: Path) -> dict[str, dict[str, object]]:
         raise FeatureError(f"{path} holds no video-level scores: {error}", expected=_EXPECTED) from error
     if not isinstance(entries, dict):
         raise FeatureError(f"{path} holds a json {type(entries).__name__}", expected=_EXPECTED)
-    names = entries.get("class", entries.get("classes"))
-    if isinstance(names, list) and isinstance(entries.get("results"), dict):
+    names = _names(entries.get("class", entries.get("classes")))
+    if names and isinstance(entries.get("results"), dict):
         named = {video: _named(scores, names, video, path) for video, scores in entries["results"].items()}
     else:
         named = entries
@@ -58,6 +58,12 @@ def _by_class(path: Path) -> dict[str, dict[str, object]]:
                 todo='where their order is known: {"class": [NAMES], "results": {VIDEO: [SCORES]}}',
             )
     return named
+
+
+def _names(found: object) -> list[str]:
+    """The classes that a published classifier's file names; none, where that is no list of distinct names."""
+    names = [name for name in found if isinstance(name, str)] if isinstance(found, list) else []
+    return names if found == names and len(names) == len({*names}) else []
 
 
 def _named(scores: object, names: list[str], video: str, path: Path) -> dict[str, object]:

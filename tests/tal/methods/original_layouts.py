@@ -1,5 +1,30 @@
 """Names and shapes of the original TriDet's and TemporalMaxer's state dicts, and their released settings."""
 
+import pytest
+import torch
+
+from tal.errors import PackageError
+from tal.methods.originals import ORIGINALS, find_original
+
+
+def check_fits(method, model, weights):
+    """A pyramid's checkpoint is known as the method's and fits the model, and is refused without one of its weights.
+
+    Args:
+        method: Name.
+        model: Its values are compared too, unless it is on the meta device.
+        weights: By the original's names.
+    """
+    original = ORIGINALS.load(method)
+    original.load(model, weights)
+    assert find_original(weights).method == method
+    if model.embed.conv[0].weight.device.type == "cpu":
+        torch.testing.assert_close(model.embed.conv[0].weight.data, weights["backbone.embd.0.conv.weight"])
+        torch.testing.assert_close(model.regress.scale[2].data, weights["reg_head.scale.2.scale"])
+    rest = {name: value for name, value in weights.items() if name != "cls_head.cls_head.conv.bias"}
+    with pytest.raises(PackageError, match=r"1 missing: classify\.logits\.bias"):
+        original.load(model, rest)
+
 
 def layout(method, settings):
     """Name -> shape of every entry of a checkpoint with these complete settings (channel norms as (1, C, 1))."""

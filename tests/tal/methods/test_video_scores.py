@@ -40,6 +40,8 @@ def test_files_of_published_classifiers(tmp_path):
         ({"v": {"a": "high", "b": 0.1}}, "'v' that are no numbers"),
         ({"v": {"a": None, "b": 0.1}}, "'v' that are no numbers"),
         ({"class": ["a", "b"], "results": {"v": [0.5]}}, "1 scores of 'v'"),
+        ({"class": [0, 1], "results": {"v": [0.5, 0.5]}}, "'class' without the classes' names"),
+        ({"class": ["a", "b", "a"], "results": {"v": [0.5, 0.5, 0.1]}}, "'class' without the classes' names"),
         ({"class": ["a", "b"], "results": {"v": None}}, "a NoneType of 'v'"),
     ],
 )
